@@ -1,0 +1,102 @@
+"""The command line of the benchmark: which measurements, how many rounds, and what is printed."""
+
+import importlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from bench.figures import Results, Section
+from bench.machine import describe_machine
+from bench.plan import Plan
+from bench.report import as_markdown, as_text
+
+MEASUREMENTS = ("kill", "handover", "freeze", "idle", "start", "peers")
+_RESULTS = Path(__file__).with_name("results")
+_LATEST = _RESULTS / "latest.json"
+_PARTIAL = _RESULTS / "partial.json"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", multiple=True, type=click.Choice(MEASUREMENTS), help="Measure only this.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of every measurement.")
+@click.option("--quick", is_flag=True, help="A few rounds, to see that everything works.")
+@click.option("--seed", default=1, show_default=True, help="Of the pauses that are drawn.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--markdown", is_flag=True, help="Print Markdown instead of plain text.")
+@click.option("--again", is_flag=True, help="Print the latest complete figures; measure nothing.")
+def program(
+    only: tuple[str, ...],
+    rounds: int | None,
+    quick: bool,
+    seed: int,
+    as_json: bool,
+    markdown: bool,
+    again: bool,
+) -> None:
+    """Measure how fast Elector is, on this machine, and print tables.
+
+    A complete run leaves its figures in bench/results/latest.json, any other one in
+    partial.json. A bound that does not hold is reported, and is no error.
+    """
+    if again:
+        results = _read_latest()
+    else:
+        results = _measure(only or MEASUREMENTS, Plan(seed, rounds, quick=quick))
+        partial = bool(only or rounds or quick)
+        _write(_PARTIAL if partial else _LATEST, results)
+    if as_json:
+        click.echo(_encode(results))
+    else:
+        click.echo(as_markdown(results) if markdown else as_text(results))
+
+
+def _measure(names: tuple[str, ...], plan: Plan) -> Results:
+    if sys.platform != "linux":
+        raise click.ClickException("the benchmark needs Linux: it waits for processes by pidfd")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end_in_order)
+    with tempfile.TemporaryDirectory() as directory:
+        machine = describe_machine(Path(directory))
+    began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    sections = tuple(_section(name, plan) for name in MEASUREMENTS if name in names)
+    share = f"{plan.disturbed} of {plan.paused}"
+    return Results(
+        machine={**machine, "disturbed_rounds": share, "load_after": round(os.getloadavg()[0], 2)},
+        seed=plan.seed,
+        began=began,
+        seconds=round(time.monotonic() - start, 1),
+        sections=sections,
+    )
+
+
+def _section(name: str, plan: Plan) -> Section:
+    section: Section = importlib.import_module(f"bench.{name}").measure(plan)
+    return section
+
+
+def _end_in_order(number: int, _frame: object) -> None:
+    """What is on stage is ended on the way out."""
+    sys.exit(128 + number)
+
+
+def _write(file: Path, results: Results) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(_encode(results) + "\n")
+
+
+def _encode(results: Results) -> str:
+    return msgspec.json.format(msgspec.json.encode(results), indent=1).decode()
+
+
+def _read_latest() -> Results:
+    try:
+        return msgspec.json.decode(_LATEST.read_bytes(), type=Results)
+    except FileNotFoundError:
+        raise click.ClickException("there are no figures yet: run `make bench`") from None

@@ -1,0 +1,5 @@
+"""``python -m elector``."""
+
+from elector.cli.main import main
+
+main()

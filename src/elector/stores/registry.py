@@ -1,0 +1,135 @@
+"""From a URL to a store: lazy imports for ours, entry points for everybody else's.
+
+A third party registers ``scheme = "package.module:factory"`` in the entry point group
+``elector.stores``; the factory takes a `StoreUrl` and returns an open store.
+"""
+
+import importlib
+import os
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from elector.errors import ConfigurationError
+from elector.stores.port import Store
+
+ENTRY_POINT_GROUP = "elector.stores"
+
+
+class StoreUrl(msgspec.Struct, frozen=True):
+    """A store URL taken apart: ``scheme://[user[:secret]@]host/path?query``.
+
+    Attributes:
+        scheme: what stands before ``://``, in lower case.
+        rest: everything behind it, untouched; adapters know their own conventions.
+        create: whether a store that is not there yet may be made.
+    """
+
+    scheme: str
+    rest: str
+    create: bool = True
+
+    def __str__(self) -> str:
+        """The URL without its secret, fit for logs, errors and child environments."""
+        return f"{self.scheme}://{_without_secret(self.rest)}"
+
+
+class _Known(msgspec.Struct, frozen=True):
+    target: str
+    extra: str | None = None
+
+
+_KNOWN = {
+    "memory": _Known("elector.stores.memory:open_store"),
+    "sqlite": _Known("elector.stores.sqlite:open_store"),
+    "file": _Known("elector.stores.file:open_store"),
+}
+
+Factory = Callable[[StoreUrl], Awaitable[Store]]
+
+
+def default_url() -> str:
+    """The embedded store of this user: under the XDG state directory."""
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return f"sqlite:///{Path(home) / 'elector' / 'elections.db'}"
+
+
+def parse_url(text: str) -> StoreUrl:
+    """Take a store URL apart.
+
+    Raises:
+        ConfigurationError: there is no ``://`` in it.
+
+    >>> str(parse_url("redis://app:hunter2@db:6379/0?password=x"))
+    'redis://app:***@db:6379/0?password=***'
+    >>> str(parse_url("redis://app:hun/ter?2@db/0#password=x"))
+    'redis://app:***@db/0#password=***'
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator or not scheme:
+        raise ConfigurationError(
+            f"store {_without_secret(text)!r} is not a URL: write scheme://..., "
+            "for example sqlite:///elections.db"
+        )
+    return StoreUrl(scheme.lower(), rest)
+
+
+async def open_store(url: StoreUrl) -> Store:
+    """Open the store behind a URL.
+
+    Raises:
+        ConfigurationError: nobody serves the scheme, or its extra is not installed.
+        StoreUnavailable: the store does not answer.
+    """
+    return await factory_for(url.scheme)(url)
+
+
+def factory_for(scheme: str) -> Factory:
+    """Find who opens stores of this scheme, importing it only now."""
+    known = _KNOWN.get(scheme)
+    if known is None:
+        return _plugged_in(scheme)
+    module, _, name = known.target.partition(":")
+    try:
+        return cast("Factory", getattr(importlib.import_module(module), name))
+    except ImportError as error:
+        if known.extra is None:
+            raise
+        raise ConfigurationError(
+            f"a {scheme}:// store needs {error.name}: pip install 'elector[{known.extra}]'"
+        ) from error
+
+
+def _plugged_in(scheme: str) -> Factory:
+    from importlib.metadata import entry_points
+
+    plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if scheme in plugins:
+        return cast("Factory", plugins[scheme].load())
+    served = ", ".join(f"{name}://" for name in sorted({*_KNOWN, *plugins}))
+    raise ConfigurationError(
+        f"no store is installed for {scheme}:// (there are {served}); a package that serves it "
+        f"registers in the entry point group {ENTRY_POINT_GROUP!r}"
+    )
+
+
+_SECRET_PAIR = re.compile(
+    r"(?P<mark>[?&;#])(?P<key>[^=?&;#]*(?:password|secret|token|key)[^=?&;#]*)=[^&;#]*",
+    re.IGNORECASE,
+)
+
+
+def _without_secret(rest: str) -> str:
+    # The last @ first: a password may hold any of the characters that come after it.
+    user, at, address = rest.rpartition("@")
+    if at:
+        name, colon, _ = user.partition(":")
+        user = f"{name}:***" if colon else name
+    return f"{user}{at}{_SECRET_PAIR.sub(_masked, address)}"
+
+
+def _masked(pair: re.Match[str]) -> str:
+    return f"{pair['mark']}{pair['key']}=***"

@@ -1,0 +1,144 @@
+"""The stores that ship, behind one door, with a clock that only tests move."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from elector.core.identity import Candidate
+from elector.stores.memory import MemoryStore
+from elector.stores.port import Ask, Change, Grant, Granted, News, Notify, Store
+from elector.stores.registry import open_store, parse_url
+
+SECOND_NS = 1_000_000_000
+TTL_NS = 15 * SECOND_NS
+KINDS = ("memory", "file", "sqlite")
+
+# Longer than anything here takes on a busy machine: it is reached only by a failure.
+DEADLINE_S = 30.0
+
+_numbers = itertools.count(1)
+
+
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000 * SECOND_NS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def advance(self, by_ns: int) -> None:
+        self.now_ns += by_ns
+
+
+class World:
+    """One place of one kind, which any number of stores can be opened on."""
+
+    def __init__(self, kind: str, place: Path, patch: pytest.MonkeyPatch) -> None:
+        self.kind = kind
+        self.clock = Clock()
+        self._place = place
+        patch.setattr("elector.stores.sqlite_table.now_ns", self.clock)
+
+    @property
+    def url(self) -> str:
+        return {
+            "memory": f"memory://{self._place}",
+            "file": f"file://{self._place}/offices",
+            "sqlite": f"sqlite:///{self._place}/elections.db",
+        }[self.kind]
+
+    @property
+    def expires(self) -> bool:
+        """Whether a lease here ends by itself."""
+        return self.kind != "file"
+
+    async def open(self) -> Store:
+        if self.kind == "memory":
+            return MemoryStore(str(self._place), self.clock)
+        return await open_store(parse_url(self.url))
+
+    @contextlib.asynccontextmanager
+    async def stores(self, count: int) -> AsyncIterator[list[Store]]:
+        """Open stores that know nothing of each other, as in so many processes."""
+        opened = [await self.open() for _ in range(count)]
+        try:
+            yield opened
+        finally:
+            for store in opened:
+                await store.close()
+
+    def run(self, count: int, play: Callable[..., Awaitable[None]]) -> None:
+        """Run ``play(*stores)`` with so many stores open."""
+
+        async def main() -> None:
+            async with self.stores(count) as stores, asyncio.timeout(DEADLINE_S * 2):
+                await play(*stores)
+
+        asyncio.run(main())
+
+
+class Ear:
+    """Keeps what a watch is told, and waits for what it should be told."""
+
+    def __init__(self) -> None:
+        self.news: list[News] = []
+        self._more = asyncio.Event()
+
+    def __call__(self, news: News) -> None:
+        self.news.append(news)
+        self._more.set()
+
+    async def until(self, wanted: Callable[[News], bool]) -> News:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while True:
+                    self._more.clear()
+                    for news in self.news:
+                        if wanted(news):
+                            return news
+                    await self._more.wait()
+        except TimeoutError:
+            raise AssertionError(f"never told; heard only {self.news}") from None
+
+    def vacancies(self) -> list[Change]:
+        return [news for news in self.news if isinstance(news, Change) and news.leader is None]
+
+    def asks(self) -> list[Ask]:
+        return [news for news in self.news if isinstance(news, Ask)]
+
+
+def led(leader: str, token: int) -> Callable[[News], bool]:
+    return lambda news: isinstance(news, Change) and (news.leader, news.token) == (leader, token)
+
+
+def vacant(token: int) -> Callable[[News], bool]:
+    return lambda news: isinstance(news, Change) and (news.leader, news.token) == (None, token)
+
+
+def is_ask(news: News) -> bool:
+    return isinstance(news, Ask)
+
+
+def candidate(name: str) -> Candidate:
+    """A candidate with an instance that no other has, whatever its name."""
+    return Candidate(name, f"{name}#{next(_numbers)}")
+
+
+async def lead(store: Store, election: str, who: Candidate, ttl_ns: int = TTL_NS) -> Grant:
+    """Acquire an office that must be free."""
+    answer = await store.acquire(election, who, ttl_ns)
+    assert isinstance(answer, Granted), answer
+    return Grant(election, who, answer.token, ttl_ns)
+
+
+async def wait_in_line(store: Store, election: str, who: Candidate, notify: Notify) -> None:
+    """Watch first and ask then, as the runtime does; the office must be taken."""
+    await store.watch(election, notify, who)
+    answer = await store.acquire(election, who, TTL_NS)
+    assert not isinstance(answer, Granted), answer
