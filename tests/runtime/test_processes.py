@@ -14,7 +14,7 @@ from elector.fencing import SqlGuard
 from elector.stores.port import Ask
 from elector.stores.registry import open_store, parse_url
 from tests.runtime.processes import Troupe, ended, stopped
-from tests.runtime.waiting import play
+from tests.runtime.waiting import play, until
 from tests.runtime.witness import BEGIN, END, STEP, check, entries
 
 LONG = "60s"  # whoever takes over within the patience of a test did not wait for this

@@ -1,0 +1,1 @@
+"""One schema of records for every world: production, simulation, verification."""
