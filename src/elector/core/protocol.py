@@ -41,9 +41,16 @@ class Requirements(msgspec.Struct, frozen=True):
 
 
 class Protocol(StructuralType[State, Event_contra, Effect_co]):
-    """A protocol: an initial state and a pure step."""
+    """A protocol: an initial state and a pure step.
+
+    Attributes:
+        requires: what it needs of the world.
+        timeless: its state holds no clock value, and the times in its effects are the
+            event's `at` plus constants, so that a step taken once is known for all times.
+    """
 
     requires: Requirements
+    timeless: bool
 
     def initial(self) -> State:
         """The state before the first event."""

@@ -183,6 +183,7 @@ class LeaseCandidate:
     """
 
     requires = Requirements(drift_bound=True, linearizable_store=True, rising_tokens=True)
+    timeless = False
 
     def __init__(self, candidate: Candidate, timing: LeaseTiming) -> None:
         self.candidate = candidate

@@ -168,6 +168,7 @@ class Raft:
         self.requires = Requirements(
             durable_state=True, known_members=True, drift_bound=settings.lease
         )
+        self.timeless = not settings.lease
         # The order in which nodes try for a lost leader's office; some never do.
         order = sorted(members, key=lambda member: (-settings.priority(member), member))
         self._order = [member for member in order if settings.priority(member)]
