@@ -179,7 +179,9 @@ KINDS: dict[str, Kind] = {
     "failover": Kind(_STORE, "the store forgets its last writes", "rising_tokens"),
     "freeze": Kind(_BOTH, "a clock stands still", "drift_bound"),
     "step": Kind(_BOTH, "a clock jumps", "drift_bound"),
-    "amnesia": Kind(_MEMBERS, "a disk loses its last write, and the node restarts", "durable_state"),
+    "amnesia": Kind(
+        _MEMBERS, "a disk loses its last write, and the node restarts", "durable_state"
+    ),
 }
 
 
@@ -281,7 +283,13 @@ def plan_named(name: str) -> Plan:
 
 
 def draw_faults(
-    plan: Plan, random: Random, world: str, nodes: int, duration_ns: int, unit_ns: int, drift_ppm: int
+    plan: Plan,
+    random: Random,
+    world: str,
+    nodes: int,
+    duration_ns: int,
+    unit_ns: int,
+    drift_ppm: int,
 ) -> Faults:
     """The faults of one run.
 
@@ -319,7 +327,7 @@ def _trouble(
     random: Random, what: str, at: int, nodes: int, unit_ns: int, drift_ppm: int
 ) -> Trouble:
     lasts = _log_uniform(random, unit_ns // 100, 6 * unit_ns)
-    whom = (LEADER,) if random.random() < 1 / 2 else (random.randrange(nodes),)
+    whom: tuple[int, ...] = (LEADER if random.random() < 1 / 2 else random.randrange(nodes),)
     value = 0
     match what:
         case "cut" | "flap":

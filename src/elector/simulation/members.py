@@ -105,7 +105,9 @@ class Members(World):
         self.messages = Interned[Any]()
         self._memoises = self.protocols[0].timeless and records.Step not in self.wanted
         self._tables: list[dict[RaftState, _Table]] = [{} for _ in range(nodes)]
-        self._table = [self._table_of(node, self.protocols[node].initial()) for node in range(nodes)]
+        self._table = [
+            self._table_of(node, self.protocols[node].initial()) for node in range(nodes)
+        ]
         self._timers = Interned[str]()
         self._due = [[0] * _TIMERS for _ in range(nodes)]
         self._entry = [[0] * _TIMERS for _ in range(nodes)]
@@ -161,7 +163,7 @@ class Members(World):
                 entries[node][key] = 0
                 due = dues[node][key]
                 if due != when or when < paused[node]:
-                    self._enter_timer(node, key, max(due, paused[node]) if due else 0)
+                    self._set_timer(node, key, max(due, paused[node]) if due else 0)
                     continue
                 dues[node][key] = 0
             elif (when < paused[node] or not self.up[node] or self._cuts or self._traced) and (
@@ -248,13 +250,16 @@ class Members(World):
 
     def _perform(self, node: int, ops: Sequence[tuple[int, int, Any, int]]) -> None:
         """Carry out messages and timers."""
-        now, duplicate = self.now, self.weather.duplicate
+        now, duplicate, carefully = self.now, self.weather.duplicate, self._carefully
         for to, key, what, width in ops:
             if to == _TIMER:
-                self._set_timer(node, key, what, width)
+                if width or carefully:
+                    self._draw_timer(node, key, what, width)
+                else:
+                    self._set_timer(node, key, now + self.clocks[node].lasts(what))
                 continue
             self.sent[what] += 1
-            if self._sends_carefully:
+            if carefully:
                 self._send(node, to, key, what)
                 continue
             delay = self._fate()
@@ -301,8 +306,8 @@ class Members(World):
             self.tell(records.Deliver(self.now, node, first))
         return True
 
-    def _set_timer(self, node: int, timer: int, earliest: int, width: int) -> None:
-        """Draw inside the window; the entry that a timer already has is used again."""
+    def _draw_timer(self, node: int, timer: int, earliest: int, width: int) -> None:
+        """Draw inside the window."""
         waits = earliest
         if width:
             random = self.chance.random
@@ -313,9 +318,10 @@ class Members(World):
                 waits += int(random.random() * width)
         if self.weather.late_ns:
             waits += self._lateness(node)
-        self._enter_timer(node, timer, self.now + self.clocks[node].lasts(max(waits, 0)))
+        self._set_timer(node, timer, self.now + self.clocks[node].lasts(max(waits, 0)))
 
-    def _enter_timer(self, node: int, timer: int, due: int) -> None:
+    def _set_timer(self, node: int, timer: int, due: int) -> None:
+        """Let it fire at a true time, 0 for never; an earlier entry of it is used again."""
         self._due[node][timer] = due
         entry = self._entry[node][timer]
         if due and (entry == 0 or entry > due):
@@ -521,7 +527,7 @@ class Members(World):
         self.tell_clock(node, what)
         for timer, due in enumerate(self._due[node]):
             if due:
-                self._enter_timer(node, timer, self.now + clock.lasts(max(1, left[timer])))
+                self._set_timer(node, timer, self.now + clock.lasts(max(1, left[timer])))
         if what != "freeze":
             return None
         thaw = Trouble(trouble.until, "drift", (node,), value=before)
@@ -552,12 +558,17 @@ class Members(World):
     def _new_fate(self) -> Callable[[], int]:
         """A function that draws whether a message is lost, and how long it takes otherwise."""
         self._delay = self.weather.delay.sampler(self.chance.random)
-        self._sends_carefully = (
+        self._carefully = (
             self.chance.remembers
+            or self.weather.late_ns > 0
             or any(self._slowed)
             or not self.wanted.isdisjoint({records.Send, records.Deliver, records.Drop})
         )
         loss, draw, delay = self.weather.loss, self.chance.random.random, self._delay
+        shape = self.weather.delay
+        low, width = shape.low_ns, shape.high_ns - shape.low_ns
         if not loss:
             return delay
+        if shape.kind == "uniform":  # the same in one call
+            return lambda: _LOST if draw() < loss else low + int(draw() * width)
         return lambda: _LOST if draw() < loss else delay()
