@@ -1,1 +1,1 @@
-"""A seeded world: clocks, a network, disks, a store and everything that fails, in simulated time."""
+"""A seeded world in simulated time: clocks, network, disks, a store, and everything that fails."""

@@ -32,14 +32,13 @@ from elector.protocols.raft_settings import RaftSettings
 from elector.simulation import links
 from elector.simulation.chance import Chance
 from elector.simulation.faults import Faults, Trouble
-from elector.simulation.links import Link
+from elector.simulation.network import Network
 from elector.simulation.world import Deed, Watcher, World
 from elector.trace import records
 from elector.trace.plain import plain
 
 Make = Callable[[int, tuple[int, ...], RaftSettings], Raft]
 
-_LOST = -1
 _TIMERS = 32  # keys below are timers, keys from here on are messages
 _TIMER, _OUTPUT = -1, -2
 _NO_FAULTS = Faults()
@@ -116,11 +115,10 @@ class Members(World):
         self._forgets = [Ballot()] * nodes
         self._life = [0] * nodes
         self._stalled_until = [0] * nodes
-        self._slowed = [0] * nodes
-        self._cuts: Counter[Link] = Counter()
         self._copies: dict[int, int] = {}
         self._traced = not self.wanted.isdisjoint({records.Deliver, records.Drop})
-        self._fate = self._new_fate()
+        self._remembers = self.chance.remembers or self._traced or records.Send in self.wanted
+        self.network = Network(self)
 
     def state(self, node: int) -> RaftState:
         """What a node remembers now."""
@@ -145,10 +143,13 @@ class Members(World):
 
     # -- the course of time --------------------------------------------------------------
 
-    def run_until(self, end: int, stop: Callable[[], bool] | None = None) -> bool:
+    def run_until(  # noqa: C901 - the hot loop: a call costs as much as a branch
+        self, end: int, stop: Callable[[], bool] | None = None
+    ) -> bool:
         """See `World.run_until`; `stop` is looked at before every event."""
         agenda, entries, dues, paused = self._agenda, self._entry, self._due, self.paused_until
         tables, memoises, writing = self._table, self._memoises, self._writing
+        cuts, traced = self.network.cuts, self._traced
         while agenda and agenda[0][0] <= end and not self.over:
             if stop is not None and stop():
                 return True
@@ -166,7 +167,7 @@ class Members(World):
                     self._set_timer(node, key, max(due, paused[node]) if due else 0)
                     continue
                 dues[node][key] = 0
-            elif (when < paused[node] or not self.up[node] or self._cuts or self._traced) and (
+            elif (when < paused[node] or not self.up[node] or cuts or traced) and (
                 not self._arrives(node, key, number)
             ):
                 continue
@@ -250,7 +251,8 @@ class Members(World):
 
     def _perform(self, node: int, ops: Sequence[tuple[int, int, Any, int]]) -> None:
         """Carry out messages and timers."""
-        now, duplicate, carefully = self.now, self.weather.duplicate, self._carefully
+        now, duplicate, fate = self.now, self.weather.duplicate, self.network.fate
+        carefully = self._remembers or self.weather.late_ns > 0 or any(self.network.slowed)
         for to, key, what, width in ops:
             if to == _TIMER:
                 if width or carefully:
@@ -262,30 +264,31 @@ class Members(World):
             if carefully:
                 self._send(node, to, key, what)
                 continue
-            delay = self._fate()
+            delay = fate()
             if delay >= 0:
                 self._sequence += 1
                 heappush(self._agenda, (now + delay, self._sequence, to, key))
             if duplicate and self._coin(duplicate):
                 self._sequence += 1
-                heappush(self._agenda, (now + self._delay(), self._sequence, to, key))
+                heappush(self._agenda, (now + self.network.delay(), self._sequence, to, key))
 
     def _send(self, node: int, to: int, key: int, message: int) -> None:
         """Send where choices are remembered, links are slow, or somebody reads about it."""
-        name = f"send {node}>{to}"
-        low = self.weather.delay.low_ns
-        delay = self.chance.choose(name, self._fate, low)
+        name, low = f"send {node}>{to}", self.weather.delay.low_ns
+        delay = self.chance.choose(name, self.network.fate, low)
         self._sequence += 1
         first = self._sequence
-        self.tell(records.Send(self.now, node, to, first, plain(self.messages.values[message])))
-        slowed = self._slowed[node] + self._slowed[to]
+        if records.Send in self.wanted:
+            said = plain(self.messages.values[message])
+            self.tell(records.Send(self.now, node, to, first, said))
+        slowed = self.network.slowed[node] + self.network.slowed[to]
         if delay >= 0:
             heappush(self._agenda, (self.now + delay + slowed, first, to, key))
         else:
             self.tell(records.Drop(self.now, to, first, "lost"))
         duplicate = self.weather.duplicate
         if duplicate and self.chance.choose(f"{name} twice", lambda: self._coin(duplicate), 0):
-            delay = self.chance.choose(f"{name} again", self._delay, low)
+            delay = self.chance.choose(f"{name} again", self.network.delay, low)
             self._sequence += 1
             self._copies[self._sequence] = first
             heappush(self._agenda, (self.now + delay + slowed, self._sequence, to, key))
@@ -294,7 +297,7 @@ class Members(World):
         """Whether a message reaches a node that takes it now."""
         source = (key - _TIMERS) % self.nodes
         first = self._copies.pop(number, number)
-        if not self.up[node] or self._cuts.get((source, node)):
+        if not self.up[node] or self.network.cuts.get((source, node)):
             self.tell(records.Drop(self.now, node, first, "cut" if self.up[node] else "down"))
             return False
         if self.now < self.paused_until[node]:
@@ -425,98 +428,36 @@ class Members(World):
 
     def strike(self, what: str, nodes: tuple[int, ...], trouble: Trouble) -> Deed | None:
         """See `World.strike`."""
-        cuts = self._partition(what, nodes)
-        if cuts:
-            return self.cut(cuts)
-        match what:
-            case "crash":
-                self.crash(nodes[0], trouble.until)
-            case "storm":
-                for node in range(self.nodes):
-                    self.crash(node, trouble.until)
-            case "pause":
-                self.pause(nodes[0], trouble.until)
-            case "stall":
-                self._stalled_until[nodes[0]] = max(self._stalled_until[nodes[0]], trouble.until)
-            case "slow":
-                return self._slow(nodes[0], trouble.value)
-            case "transfer":
-                self.transfer(nodes[0], nodes[1])
-            case "append":
-                self.append(nodes[0])
-            case "amnesia":
-                self.disks[nodes[0]] = self._forgets[nodes[0]]
-                self.crash(nodes[0], trouble.until)
-            case "flap":
-                return self._flap(nodes, trouble)
-            case _:
-                return self._change_clock(what, nodes[0], trouble)
-        return None
+        if what in _PARTITIONS:
+            return self.network.cut(_PARTITIONS[what](nodes, self.nodes))
+        return _TROUBLES[what](self, nodes, trouble)
 
-    def _partition(self, what: str, nodes: tuple[int, ...]) -> list[Link]:
-        match what:
-            case "cut":
-                return [(nodes[0], nodes[1])]
-            case "isolate":
-                return links.isolated(nodes[0], self.nodes)
-            case "deaf":
-                return links.deaf(nodes[0], self.nodes)
-            case "halves":
-                return links.halves(nodes)
-            case "minority":
-                return links.minority(nodes)
-            case "bridge":
-                return links.bridge(nodes)
-            case "ring":
-                return links.majorities_ring(nodes)
-        return []
+    def storm(self, until: int) -> None:
+        """Kill every process."""
+        for node in range(self.nodes):
+            self.crash(node, until)
 
-    def cut(self, cuts: Sequence[Link]) -> Deed:
-        """Cut links; what is returned mends them, unless another trouble cuts them as well."""
-        for link in cuts:
-            self._cuts[link] += 1
-            if self._cuts[link] == 1:
-                self.tell(records.Cut(self.now, *link))
+    def stall(self, node: int, until: int) -> None:
+        """Let no write of a node be durable before this."""
+        self._stalled_until[node] = max(self._stalled_until[node], until)
 
-        def mend() -> None:
-            for link in cuts:
-                if self._cuts[link] == 1:
-                    self.tell(records.Heal(self.now, *link))
-                if self._cuts[link]:
-                    self._cuts[link] -= 1
-            self._cuts = +self._cuts
-
-        return mend
-
-    def _flap(self, link: tuple[int, ...], trouble: Trouble) -> Deed:
-        """A link that comes and goes, eight times."""
-        period = max(1, (trouble.until - self.now) // 16)
-        both = list(links.both_ways([(link[0], link[1])]))
-        mends: list[Deed] = []
-
-        def flap() -> None:
-            if mends:
-                mends.pop()()
-            else:
-                mends.append(self.cut(both))
-            if self.now + period < trouble.until:
-                self.after(period, flap)
-
-        flap()
-        return lambda: mends.pop()() if mends else None
-
-    def _slow(self, node: int, by: int) -> Deed:
-        self._slowed[node] += by
-        self._fate = self._new_fate()
+    def slow(self, node: int, by: int) -> Deed:
+        """Let everything from and to a node take longer."""
+        slowed = self.network.slowed
+        slowed[node] += by
 
         def recover() -> None:
-            self._slowed[node] = max(0, self._slowed[node] - by)
-            self._fate = self._new_fate()
+            slowed[node] -= by  # of the list of then: everything may have been mended meanwhile
 
         return recover
 
-    def _change_clock(self, what: str, node: int, trouble: Trouble) -> Deed | None:
-        """Another rate, a standstill or a jump; timers go by the clock, so they move with it."""
+    def forget(self, node: int, until: int) -> None:
+        """Lose the last write, though the disk had said that it was durable, and crash."""
+        self.disks[node] = self._forgets[node]
+        self.crash(node, until)
+
+    def change_clock(self, what: str, node: int, trouble: Trouble) -> Deed | None:
+        """Give a clock another rate, stop it or let it jump; timers go by it, so they move too."""
         clock, before = self.clocks[node], self.clocks[node].ppm
         left = [clock.shows(due) - clock.shows(self.now) for due in self._due[node]]
         if what == "step":
@@ -531,15 +472,11 @@ class Members(World):
         if what != "freeze":
             return None
         thaw = Trouble(trouble.until, "drift", (node,), value=before)
-        return lambda: self._change_clock("drift", node, thaw) and None
+        return lambda: self.change_clock("drift", node, thaw) and None
 
     def settle(self) -> None:
         """See `World.settle`."""
-        self._slowed = [0] * self.nodes
-        self._fate = self._new_fate()
-        for link in self._cuts:
-            self.tell(records.Heal(self.now, *link))
-        self._cuts.clear()
+        self.network.settle()
         for node in range(self.nodes):
             self.paused_until[node] = min(self.paused_until[node], self.now)
             self._stalled_until[node] = 0
@@ -550,25 +487,30 @@ class Members(World):
                 self.logs[node] = furthest
                 self.feed(node, lambda at: Appended(at, furthest))
 
-    # -- draws ---------------------------------------------------------------------------
-
     def _coin(self, probability: float) -> int:
         return int(self.chance.random.random() < probability)
 
-    def _new_fate(self) -> Callable[[], int]:
-        """A function that draws whether a message is lost, and how long it takes otherwise."""
-        self._delay = self.weather.delay.sampler(self.chance.random)
-        self._carefully = (
-            self.chance.remembers
-            or self.weather.late_ns > 0
-            or any(self._slowed)
-            or not self.wanted.isdisjoint({records.Send, records.Deliver, records.Drop})
-        )
-        loss, draw, delay = self.weather.loss, self.chance.random.random, self._delay
-        shape = self.weather.delay
-        low, width = shape.low_ns, shape.high_ns - shape.low_ns
-        if not loss:
-            return delay
-        if shape.kind == "uniform":  # the same in one call
-            return lambda: _LOST if draw() < loss else low + int(draw() * width)
-        return lambda: _LOST if draw() < loss else delay()
+
+_PARTITIONS: dict[str, Callable[[tuple[int, ...], int], list[links.Link]]] = {
+    "cut": lambda nodes, _: [(nodes[0], nodes[1])],
+    "isolate": lambda nodes, count: links.isolated(nodes[0], count),
+    "deaf": lambda nodes, count: links.deaf(nodes[0], count),
+    "halves": lambda nodes, _: links.halves(nodes),
+    "minority": lambda nodes, _: links.minority(nodes),
+    "bridge": lambda nodes, _: links.bridge(nodes),
+    "ring": lambda nodes, _: links.majorities_ring(nodes),
+}
+_TROUBLES: dict[str, Callable[[Members, tuple[int, ...], Trouble], Deed | None]] = {
+    "crash": lambda world, nodes, trouble: world.crash(nodes[0], trouble.until),
+    "storm": lambda world, _, trouble: world.storm(trouble.until),
+    "pause": lambda world, nodes, trouble: world.pause(nodes[0], trouble.until),
+    "stall": lambda world, nodes, trouble: world.stall(nodes[0], trouble.until),
+    "slow": lambda world, nodes, trouble: world.slow(nodes[0], trouble.value),
+    "transfer": lambda world, nodes, _: world.transfer(*nodes),
+    "append": lambda world, nodes, _: world.append(nodes[0]),
+    "amnesia": lambda world, nodes, trouble: world.forget(nodes[0], trouble.until),
+    "flap": lambda world, nodes, trouble: world.network.flap((nodes[0], nodes[1]), trouble.until),
+    "drift": lambda world, nodes, trouble: world.change_clock("drift", nodes[0], trouble),
+    "freeze": lambda world, nodes, trouble: world.change_clock("freeze", nodes[0], trouble),
+    "step": lambda world, nodes, trouble: world.change_clock("step", nodes[0], trouble),
+}
