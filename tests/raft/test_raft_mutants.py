@@ -19,7 +19,7 @@ from tests.raft.raft_laws import LawBroken
 from tests.raft.raft_swarm import misadventure, settings_of
 from tests.raft.raft_world import CALM, MS, Faults, World
 
-LIVES = 600
+LIVES = 2000
 
 
 class Mutant(NamedTuple):

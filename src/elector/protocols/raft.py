@@ -200,7 +200,7 @@ class Raft:
     def _in_order(
         self, before: RaftState, after: RaftState, effects: tuple[RaftEffect, ...]
     ) -> tuple[RaftEffect, ...]:
-        """Laws 1 and 4: leave office, then persist, then everything else."""
+        """Laws 1 and 4: leave office, set timers, persist, then everything that waits for that."""
         if after is before:
             return effects
         left: tuple[RaftEffect, ...] = ()
@@ -210,6 +210,9 @@ class Raft:
             left = (StepDownFrom(before.term),)
         if renewed or after.voted_for != before.voted_for:
             kept = (Persist(Ballot(after.term, after.voted_for)),)
+            # A timer that was reset would otherwise go off while the disk writes.
+            left += tuple(effect for effect in effects if isinstance(effect, SetTimer))
+            effects = tuple(effect for effect in effects if not isinstance(effect, SetTimer))
         return left + kept + self._outputs(before, after) + effects
 
     def _outputs(self, before: RaftState, after: RaftState) -> tuple[RaftEffect, ...]:

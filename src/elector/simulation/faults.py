@@ -80,6 +80,7 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         delay: of a message, one way.
         loss, duplicate: of a message between members.
         disk: how long a durable write takes.
+        votes_only: nothing but a vote for another node waits for the disk.
         late_ns: how late a timer may be.
         crash: that a process is killed, at each effect.
         down: how long a killed process is down.
@@ -98,6 +99,7 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loss: float = 0.0
     duplicate: float = 0.0
     disk: tuple[int, int] = (0, 2 * MS)
+    votes_only: bool = False
     late_ns: int = 0
     crash: float = 0.0
     down: tuple[int, int] = (0, 500 * MS)
@@ -116,8 +118,13 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     work: tuple[int, int] = (0, 0)
 
 
-LEADER = -2
 STORE = -1
+LEADER = -2
+
+
+def from_leader(steps: int) -> int:
+    """The node so many numbers behind whoever leads when a trouble strikes."""
+    return LEADER - steps
 
 
 class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -126,7 +133,7 @@ class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         at: when it strikes, true time, ns.
         what: one of `KINDS`.
-        nodes: whom; `LEADER` is whoever leads then.
+        nodes: whom; `LEADER` is whoever leads then, `from_leader` its neighbours.
         until: when it is over; 0 for what has no duration.
         value: how much, where that makes sense.
     """
@@ -400,6 +407,7 @@ __all__ = [
     "Trouble",
     "Weather",
     "draw_faults",
+    "from_leader",
     "parse_delay",
     "plan_named",
 ]

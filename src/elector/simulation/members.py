@@ -38,6 +38,7 @@ from elector.trace import records
 from elector.trace.plain import plain
 
 Make = Callable[[int, tuple[int, ...], RaftSettings], Raft]
+_Op = tuple[int, int, Any, int]
 
 _TIMERS = 32  # keys below are timers, keys from here on are messages
 _TIMER, _OUTPUT = -1, -2
@@ -55,7 +56,7 @@ class _Taken(NamedTuple):
     """
 
     table: "_Table"
-    ops: tuple[tuple[int, int, Any, int], ...]
+    ops: tuple[_Op, ...]
     plain: bool
 
 
@@ -110,8 +111,10 @@ class Members(World):
         self._timers = Interned[str]()
         self._due = [[0] * _TIMERS for _ in range(nodes)]
         self._entry = [[0] * _TIMERS for _ in range(nodes)]
-        self._todo: list[deque[tuple[int, int, Any, int]]] = [deque() for _ in range(nodes)]
+        # When it was asked for, when it is written if it is a write, and what it is.
+        self._todo: list[deque[tuple[int, int, _Op]]] = [deque() for _ in range(nodes)]
         self._writing = [False] * nodes
+        self._written = [0] * nodes
         self._forgets = [Ballot()] * nodes
         self._life = [0] * nodes
         self._stalled_until = [0] * nodes
@@ -182,8 +185,7 @@ class Members(World):
                     continue
             else:
                 ops = self._step(node, self._event(node, key))
-            self._todo[node].extend(ops)
-            self._work(node)
+            self._ask(node, ops)
         if not self.over:
             self.now = max(self.now, end)
         return stop is not None and stop()
@@ -215,7 +217,7 @@ class Members(World):
         taken = table[key] = _Taken(self._table_of(node, state), ops, simple)
         return taken
 
-    def _step(self, node: int, event: Any) -> tuple[tuple[int, int, Any, int], ...]:
+    def _step(self, node: int, event: Any) -> tuple[_Op, ...]:
         """Take a step and tell it; what it asks for."""
         state, effects = self.protocols[node].step(self.state(node), event)
         self._table[node] = self._table_of(node, state)
@@ -224,7 +226,7 @@ class Members(World):
             self.tell(records.Step(self.now, node, plain(event), told, plain(state)))
         return tuple(self._op(node, effect, event.at) for effect in effects)
 
-    def _op(self, node: int, effect: Any, at: int) -> tuple[int, int, Any, int]:
+    def _op(self, node: int, effect: Any, at: int) -> _Op:
         match effect:
             case Send(to, message):
                 number = self.messages.number(message)
@@ -244,12 +246,11 @@ class Members(World):
             return
         self.events += 1
         at = 0 if self._memoises else self.clocks[node].shows(self.now)
-        self._todo[node].extend(self._step(node, event(at)))
-        self._work(node)
+        self._ask(node, self._step(node, event(at)))
 
     # -- effects -------------------------------------------------------------------------
 
-    def _perform(self, node: int, ops: Sequence[tuple[int, int, Any, int]]) -> None:
+    def _perform(self, node: int, ops: Sequence[_Op]) -> None:
         """Carry out messages and timers."""
         now, duplicate, fate = self.now, self.weather.duplicate, self.network.fate
         carefully = self._remembers or self.weather.late_ns > 0 or any(self.network.slowed)
@@ -309,8 +310,8 @@ class Members(World):
             self.tell(records.Deliver(self.now, node, first))
         return True
 
-    def _draw_timer(self, node: int, timer: int, earliest: int, width: int) -> None:
-        """Draw inside the window."""
+    def _draw_timer(self, node: int, timer: int, earliest: int, width: int, since: int = 0) -> None:
+        """Draw inside the window; `since`, not above 0, is when it was asked for."""
         waits = earliest
         if width:
             random = self.chance.random
@@ -321,7 +322,8 @@ class Members(World):
                 waits += int(random.random() * width)
         if self.weather.late_ns:
             waits += self._lateness(node)
-        self._set_timer(node, timer, self.now + self.clocks[node].lasts(max(waits, 0)))
+        due = self.now + since + self.clocks[node].lasts(max(waits, 0))
+        self._set_timer(node, timer, max(due, self.now + 1))
 
     def _set_timer(self, node: int, timer: int, due: int) -> None:
         """Let it fire at a true time, 0 for never; an earlier entry of it is used again."""
@@ -336,17 +338,41 @@ class Members(World):
         most, random = self.weather.late_ns, self.chance.random
         return self.chance.choose(f"late {node}", lambda: random.randint(0, most), 0)
 
+    def _ask(self, node: int, ops: Sequence[_Op]) -> None:
+        """Put what a step asks for behind what is still to be done.
+
+        Writes begin at once and are finished in their order; what follows one waits for it.
+        Timers count from the step, however long they wait here.
+        """
+        for op in ops:
+            written_at = 0
+            if isinstance(op[2], Persist):
+                written_at = self._written[node] = self._write_ends(node, op[2].durable)
+            self._todo[node].append((self.now, written_at, op))
+        self._work(node)
+
+    def _write_ends(self, node: int, durable: Ballot) -> int:
+        if self.weather.votes_only and durable.voted_for in {None, node}:
+            return max(self.now, self._written[node])
+        low, high = self.weather.disk
+        random = self.chance.random
+        took = self.chance.choose(f"disk {node}", lambda: random.randint(low, high), low)
+        return max(self.now + took, self._stalled_until[node], self._written[node])
+
     def _work(self, node: int) -> None:
         """Carry out effects in order: a write is waited for, and a crash may come before any."""
         todo = self._todo[node]
         while todo and not self._writing[node] and not self.over:
             if self.weather.crash and self._crashes(node):
                 return
-            op = todo.popleft()
-            if op[0] != _OUTPUT:
+            asked_at, written_at, op = todo.popleft()
+            if op[0] == _TIMER:
+                since = asked_at - self.now
+                self._draw_timer(node, op[1], op[2], op[3], since)
+            elif op[0] != _OUTPUT:
                 self._perform(node, (op,))
             elif isinstance(op[2], Persist):
-                self._write(node, op[2].durable)
+                self._write(node, op[2].durable, written_at)
             else:
                 self._say(node, op[2])
 
@@ -359,10 +385,8 @@ class Members(World):
         self.crash(node, self.now + down)
         return True
 
-    def _write(self, node: int, durable: Ballot) -> None:
-        life, random = self._life[node], self.chance.random
-        low, high = self.weather.disk
-        took = self.chance.choose(f"disk {node}", lambda: random.randint(low, high), low)
+    def _write(self, node: int, durable: Ballot, written_at: int) -> None:
+        life = self._life[node]
         self._writing[node] = True
 
         def written() -> None:
@@ -373,7 +397,7 @@ class Members(World):
                     self.tell(records.Persist(self.now, node, plain(durable)))
                 self._work(node)
 
-        self.at(max(self.now + took, self._stalled_until[node]), written)
+        self.at(max(written_at, self._stalled_until[node]), written)
 
     def _say(self, node: int, effect: Any) -> None:
         """An output: what the members were elected for."""
@@ -409,6 +433,7 @@ class Members(World):
         self.up[node], self._writing[node] = False, False
         self._life[node] += 1
         self._todo[node].clear()
+        self._written[node] = 0
         self._due[node] = [0] * _TIMERS
         self.offices.pop(node, None)
         self.tell(records.Crash(self.now, node))

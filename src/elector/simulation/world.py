@@ -150,10 +150,11 @@ class World:
     def _resolved(self, trouble: Trouble) -> tuple[int, ...] | None:
         """Whom it befalls; None if it is the leader's, and nobody leads."""
         leader = self.leader()
-        if LEADER in trouble.nodes and leader is None:
+        if leader is None and any(node <= LEADER for node in trouble.nodes):
             return None
-        chosen = (leader if node == LEADER else node for node in trouble.nodes)
-        return tuple(node % self.nodes for node in chosen if node is not None)
+        first = leader or 0
+        chosen = (first + LEADER - node if node <= LEADER else node for node in trouble.nodes)
+        return tuple(node % self.nodes for node in chosen)
 
     def pause(self, node: int, until: int) -> None:
         """Let a node stand still; what is for it waits."""
