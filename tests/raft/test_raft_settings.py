@@ -54,7 +54,7 @@ def test_state_is_hashable_and_everything_can_be_written_down() -> None:
     assert msgspec.json.decode(msgspec.json.encode(event), type=Delivered[RaftMessage]) == event
     node: Protocol[RaftState, RaftEvent, RaftEffect] = Raft(0, (0, 1, 2), RaftSettings.of())
     _, effects = node.step(node.initial(), event)
-    persist, send, _ = effects
+    _, persist, send = effects
     raw = msgspec.msgpack.encode(persist)
     assert msgspec.msgpack.decode(raw, type=Persist[Ballot]) == persist
     raw = msgspec.msgpack.encode(send)
