@@ -13,6 +13,7 @@
         NotLeader             asked for something only the leader may do
         LeadershipLost        a tenure ended before its work did; carries the reason
         StaleToken            a guard refused an old fencing token
+      TraceError              a file is no trace, or not one that can be used so
       InvariantViolation      our bug: please report it
 
 The difference between `StoreUnavailable` and `OutcomeUnknown` is the whole safety of a
@@ -80,6 +81,10 @@ class StaleToken(LeadershipError):  # noqa: N818 - the standard word
         super().__init__(message)
         self.token = token
         self.newest = newest
+
+
+class TraceError(ElectorError, ValueError):
+    """A file is no trace, is of another version, or cannot be used so; says which line."""
 
 
 class InvariantViolation(ElectorError):  # noqa: N818 - the standard word
