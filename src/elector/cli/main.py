@@ -9,7 +9,13 @@ from typing import TextIO
 
 import click
 
-from elector.errors import ConfigurationError, ElectorError, StoreError, UnsupportedTrait
+from elector.errors import (
+    ConfigurationError,
+    ElectorError,
+    StoreError,
+    TraceError,
+    UnsupportedTrait,
+)
 from elector.version import __version__
 
 EXIT_USAGE = 2
@@ -23,6 +29,8 @@ _VERBS = {
     "resign": "Ask the leader to hand over.",
     "transfer": "Ask the leader to hand over to a named candidate.",
     "history": "Show past tenures.",
+    "simulate": "Run a protocol in a world where everything fails.",
+    "replay": "Make a simulated run again, step for step.",
     "demo": "See it work: three processes, a kill, a freeze, a polite end.",
     "completion": "Print a shell completion script.",
 }
@@ -95,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _complain(f"{error.format_message()} (try: {path} --help)", EXIT_USAGE)
     except click.ClickException as error:
         code = _complain(error.format_message(), EXIT_USAGE)
-    except (ConfigurationError, UnsupportedTrait) as error:
+    except (ConfigurationError, TraceError, UnsupportedTrait) as error:
         code = _complain(error, EXIT_USAGE)
     except StoreError as error:
         code = _complain(error, EXIT_STORE_UNAVAILABLE)

@@ -50,7 +50,7 @@ class _Taken(NamedTuple):
 
     Attributes:
         table: what is known of the steps from the next state.
-        ops: what is asked for: (to, key there, message, 0) sends; (-1, timer, earliest, width)
+        ops: what is asked for: (to, key there, message, told) sends; (-1, timer, earliest, width)
             sets a timer, ns from now on the node's clock; (-2, 0, effect, 0) is all else.
         plain: nothing but messages and timers.
     """
@@ -120,7 +120,7 @@ class Members(World):
         self._stalled_until = [0] * nodes
         self._copies: dict[int, int] = {}
         self._traced = not self.wanted.isdisjoint({records.Deliver, records.Drop})
-        self._remembers = self.chance.remembers or self._traced or records.Send in self.wanted
+        self._remembers = self.chance.remembers or self._traced
         self.network = Network(self)
 
     def state(self, node: int) -> RaftState:
@@ -131,11 +131,9 @@ class Members(World):
         """Who leads the latest term, if it still says so."""
         return max(self.offices, key=self.offices.__getitem__) if self.offices else None
 
-    def agreed(self) -> bool:
-        """Whether every node that is up knows of one leader, and it is up."""
-        leader = self.leader()
-        known = {self.state(node).leader for node in range(self.nodes) if self.up[node]}
-        return leader is not None and known == {leader}
+    def follows(self, node: int) -> int | None:
+        """Whom a node takes for the leader."""
+        return self.state(node).leader
 
     def sent_by_type(self) -> dict[str, int]:
         """How many messages of each type were sent."""
@@ -232,10 +230,15 @@ class Members(World):
                 number = self.messages.number(message)
                 if number == len(self.sent):
                     self.sent.append(0)
-                return to, _TIMERS + number * self.nodes + node, number, 0
+                return to, _TIMERS + number * self.nodes + node, number, self._tells(message)
             case SetTimer(name, earliest, latest):
                 return _TIMER, self._timers.number(name), earliest - at, latest - earliest
         return _OUTPUT, 0, effect, 0
+
+    def _tells(self, message: Any) -> bool:
+        """Whether somebody reads of messages of this type."""
+        types = self.wanted_messages
+        return types is None or type(message).__name__ in types
 
     def feed(self, node: int, event: Callable[[int], Any]) -> None:
         """Let a node that is up take an event that is neither timer nor message."""
@@ -262,8 +265,8 @@ class Members(World):
                     self._set_timer(node, key, now + self.clocks[node].lasts(what))
                 continue
             self.sent[what] += 1
-            if carefully:
-                self._send(node, to, key, what)
+            if width or carefully:
+                self._send(node, to, key, what, told=bool(width))
                 continue
             delay = fate()
             if delay >= 0:
@@ -273,13 +276,13 @@ class Members(World):
                 self._sequence += 1
                 heappush(self._agenda, (now + self.network.delay(), self._sequence, to, key))
 
-    def _send(self, node: int, to: int, key: int, message: int) -> None:
+    def _send(self, node: int, to: int, key: int, message: int, *, told: bool) -> None:
         """Send where choices are remembered, links are slow, or somebody reads about it."""
         name, low = f"send {node}>{to}", self.weather.delay.low_ns
         delay = self.chance.choose(name, self.network.fate, low)
         self._sequence += 1
         first = self._sequence
-        if records.Send in self.wanted:
+        if told:
             said = plain(self.messages.values[message])
             self.tell(records.Send(self.now, node, to, first, said))
         slowed = self.network.slowed[node] + self.network.slowed[to]

@@ -27,6 +27,11 @@ class Watcher(Protocol):
         """The kinds of record that it wants to be told."""
         ...
 
+    @property
+    def messages(self) -> frozenset[str] | None:
+        """Of messages that are sent, those of these types; None: all."""
+        ...
+
     def watch(self, record: Record) -> bool:
         """Take one record; False: it has seen enough, and the run may end."""
         ...
@@ -52,6 +57,7 @@ class World:
         self.now = 0
         self.over = False
         self.wanted = frozenset[type[Record]]().union(*(watcher.reads for watcher in watchers))
+        self.wanted_messages = _messages(watchers)
         self.up = [False] * nodes
         self.paused_until = [0] * nodes
         self.clocks: list[Clock] = []
@@ -95,6 +101,12 @@ class World:
         for watch in self._watching.get(type(record), ()):
             if not watch(record):
                 self.over = True
+
+    def agreed(self) -> bool:
+        """Whether every node that is up knows of one leader, and it is in office."""
+        leader = self.leader()
+        known = {self.follows(node) for node in range(self.nodes) if self.up[node]}
+        return leader is not None and known == {leader}
 
     # -- beginning and end ---------------------------------------------------------------
 
@@ -171,6 +183,10 @@ class World:
         """Who leads, as far as the world can see."""
         raise NotImplementedError
 
+    def follows(self, node: int) -> int | None:
+        """Whom a node takes for the leader."""
+        raise NotImplementedError
+
     def strike(self, what: str, nodes: tuple[int, ...], trouble: Trouble) -> Deed | None:
         """Let a trouble happen; return what ends it."""
         raise NotImplementedError
@@ -178,3 +194,10 @@ class World:
     def settle(self) -> None:
         """Mend everything."""
         raise NotImplementedError
+
+
+def _messages(watchers: tuple[Watcher, ...]) -> frozenset[str] | None:
+    wanted = [watcher.messages for watcher in watchers if records.Send in watcher.reads]
+    if any(types is None for types in wanted):
+        return None
+    return frozenset[str]().union(*(types for types in wanted if types is not None))

@@ -150,9 +150,10 @@ class Expire(_Record, frozen=True):
 
 
 class Boot(_Record, frozen=True):
-    """A node began to run, for the first time or again."""
+    """A node began to run, for the first time or again; as which instance, where that matters."""
 
     node: int
+    instance: str = ""
 
 
 class Crash(_Record, frozen=True):
