@@ -4,11 +4,11 @@
 ['TermUnique', 'VoteOnce']
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from elector.core.duration import SECOND_NS
 from elector.errors import ConfigurationError
-from elector.properties import coverage, members, once, progress, tenures
+from elector.properties import coverage, members, once, progress, tenures, traffic
 from elector.properties.verdict import Property
 
 PROPERTIES: dict[str, type[Property]] = {
@@ -23,12 +23,13 @@ PROPERTIES: dict[str, type[Property]] = {
         tenures.FenceMonotone,
         tenures.FenceSafe,
         tenures.StopBeforeTakeover,
+        traffic.NoHerd,
         progress.EventuallyLed,
+        progress.EventuallyKnown,
         progress.Stable,
         progress.Failover,
         progress.QuorumConnected,
-        progress.CommunicationEfficient,
-        progress.NoHerd,
+        traffic.CommunicationEfficient,
         once.Unique,
         once.Irrevocable,
         once.Agree,
@@ -37,62 +38,99 @@ PROPERTIES: dict[str, type[Property]] = {
         once.Terminates,
         once.Aware,
         tenures.Unfenced,
+        coverage.SomebodyLed,
         coverage.LeaderReplaced,
+        coverage.LeaderCrashed,
         coverage.NodeCrashed,
         coverage.NodePaused,
         coverage.LinkCut,
         coverage.LeaseExpired,
+        coverage.LeaseLost,
         coverage.OutcomeLost,
         coverage.StaleWriteRefused,
     )
 }
+"""What there is: each is a class, for a property remembers what it has read."""
 
 DEFAULTS: dict[str, tuple[str, ...]] = {
     "raft": (
         *("TermUnique", "VoteOnce", "Durable", "TermMonotone", "Majority", "LeaseDisjoint"),
-        *("EventuallyLed", "Stable"),
-        *("LeaderReplaced", "NodeCrashed", "NodePaused", "LinkCut"),
+        *("EventuallyLed", "EventuallyKnown", "Stable"),
+        *("SomebodyLed", "LeaderReplaced", "LeaderCrashed", "NodeCrashed"),
+        *("NodePaused", "LinkCut"),
     ),
     "lease": (
         *("TermUnique", "LeaseDisjoint", "FenceMonotone", "FenceSafe", "StopBeforeTakeover"),
-        *("EventuallyLed", "Stable"),
-        *("Unfenced", "LeaderReplaced", "NodeCrashed", "NodePaused"),
-        *("LeaseExpired", "OutcomeLost", "StaleWriteRefused"),
+        *("EventuallyLed", "EventuallyKnown", "Stable"),
+        *("Unfenced", "SomebodyLed", "LeaderReplaced", "LeaderCrashed", "NodeCrashed"),
+        *("NodePaused", "LeaseExpired", "LeaseLost", "OutcomeLost", "StaleWriteRefused"),
     ),
+    "once": ("Unique", "Irrevocable", "Agree", "Valid", "Terminates", "Aware"),
 }
+"""By protocol, what is judged unless somebody chooses; ``once`` stands for all that elect once."""
+
+_NO_LONGER_THAN = 60 * SECOND_NS
 
 
 def properties_for(
     protocol: str,
     names: Iterable[str] | None = None,
     *,
-    nodes: int = 1,
-    bound_ns: int = 60 * SECOND_NS,
+    nodes: int = 0,
+    bound_ns: int = _NO_LONGER_THAN,
     identities: tuple[int, ...] = (),
+    every_message: bool = False,
 ) -> list[Property]:
     """New properties, ready to judge one run.
 
     Args:
         protocol: whose.
         names: which; None: all that make sense for it.
-        nodes: how many there are, for those that count majorities.
+        nodes: how many there are, for those that count majorities and links.
         bound_ns: for those that wait.
-        identities: of nodes, for `MaxValid`.
+        identities: of nodes, for `MaxValid`; empty: their numbers.
+        every_message: look at heartbeats as well, where that makes sense: a simulation with
+            it is slower.
 
     Raises:
-        ConfigurationError: there is no property of a name; the message lists them.
+        ConfigurationError: there is no property of a name, nothing is known of the protocol,
+            or a property counts nodes and it is not said how many there are.
     """
-    chosen = list(DEFAULTS[protocol] if names is None else names)
-    unknown = [name for name in chosen if name not in PROPERTIES]
-    if unknown:
-        raise ConfigurationError(
-            f"there is no property {unknown[0]!r}; there are: {', '.join(PROPERTIES)}"
-        )
-    special: dict[str, Property] = {
-        "Majority": members.Majority(nodes),
-        "Failover": progress.Failover(bound_ns),
-        "QuorumConnected": progress.QuorumConnected(nodes, bound_ns),
-        "CommunicationEfficient": progress.CommunicationEfficient(nodes),
-        "MaxValid": once.MaxValid(identities),
+    if names is None:
+        if protocol not in DEFAULTS:
+            raise ConfigurationError(
+                f"there are no properties of {protocol!r}; there are of: {', '.join(DEFAULTS)}"
+            )
+        names = DEFAULTS[protocol]
+
+    def counted(kind: Callable[..., Property], *more: int) -> Property:
+        if nodes < 1:
+            raise ConfigurationError("say how many nodes there are: some properties count them")
+        return kind(nodes, *more)
+
+    made: dict[str, Callable[[], Property]] = {
+        "Durable": lambda: members.Durable(every_message=every_message),
+        "TermMonotone": lambda: members.TermMonotone(every_message=every_message),
+        "Majority": lambda: counted(members.Majority),
+        "Failover": lambda: progress.Failover(bound_ns),
+        "QuorumConnected": lambda: counted(progress.QuorumConnected, bound_ns),
+        "CommunicationEfficient": lambda: counted(traffic.CommunicationEfficient),
+        "MaxValid": lambda: once.MaxValid(identities),
     }
-    return [special.get(name) or PROPERTIES[name]() for name in chosen]
+    return [made.get(name, property_named(name))() for name in names]
+
+
+def property_named(name: str) -> type[Property]:
+    """The class of a property.
+
+    Raises:
+        ConfigurationError: there is none of that name; the message lists them.
+
+    >>> property_named("LeaseDisjoint").text
+    'at no instant are two nodes inside their tenures'
+    """
+    if name not in PROPERTIES:
+        raise ConfigurationError(
+            f"there is no property {name!r}; there are: {', '.join(PROPERTIES)}"
+        )
+    return PROPERTIES[name]

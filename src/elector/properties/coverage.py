@@ -22,11 +22,11 @@ class _Seen(Property):
         return type(record) in self.reads
 
 
-class LeaderReplaced(_Seen):
-    """A second tenure began."""
+class SomebodyLed(_Seen):
+    """A tenure began."""
 
-    name = "LeaderReplaced"
-    text = "a second tenure began"
+    name = "SomebodyLed"
+    text = "a tenure began"
     reads = frozenset({records.Lead})
 
     def __init__(self) -> None:
@@ -35,9 +35,21 @@ class LeaderReplaced(_Seen):
 
     def counts(self, record: Record) -> bool:
         """See `_Seen.counts`."""
-        if isinstance(record, records.Lead):
-            self._tokens.add(record.token)
-        return len(self._tokens) > 1
+        if not isinstance(record, records.Lead) or record.token in self._tokens:
+            return False
+        self._tokens.add(record.token)
+        return True
+
+
+class LeaderReplaced(SomebodyLed):
+    """A second tenure began."""
+
+    name = "LeaderReplaced"
+    text = "a tenure began after another one"
+
+    def counts(self, record: Record) -> bool:
+        """See `_Seen.counts`."""
+        return super().counts(record) and len(self._tokens) > 1
 
 
 class NodeCrashed(_Seen):
@@ -46,6 +58,32 @@ class NodeCrashed(_Seen):
     name = "NodeCrashed"
     text = "a process was killed"
     reads = frozenset({records.Crash})
+
+
+class LeaderCrashed(_Seen):
+    """The process of a leader was killed."""
+
+    name = "LeaderCrashed"
+    text = "a process was killed that led"
+    reads = frozenset({records.Lead, records.StepDown, records.Crash})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._offices: set[int] = set()
+
+    def counts(self, record: Record) -> bool:
+        """See `_Seen.counts`."""
+        match record:
+            case records.Lead(_, node):
+                self._offices.add(node)
+            case records.StepDown(_, node):
+                self._offices.discard(node)
+            case records.Crash(_, node) if node in self._offices:
+                self._offices.discard(node)
+                return True
+            case _:
+                pass
+        return False
 
 
 class NodePaused(_Seen):
@@ -70,6 +108,18 @@ class LeaseExpired(_Seen):
     name = "LeaseExpired"
     text = "the store let a lease expire"
     reads = frozenset({records.Expire})
+
+
+class LeaseLost(_Seen):
+    """A leader was told that its lease is gone."""
+
+    name = "LeaseLost"
+    text = "a leader asked to renew a lease and was told that it is gone"
+    reads = frozenset({records.Answer})
+
+    def counts(self, record: Record) -> bool:
+        """See `_Seen.counts`."""
+        return isinstance(record, records.Answer) and record.outcome == "lost"
 
 
 class OutcomeLost(_Seen):

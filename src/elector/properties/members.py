@@ -2,6 +2,7 @@
 
 Sections are those of Ongaro's dissertation. All of it is judged by what is seen from outside:
 disks, sends and outputs. Nothing here looks into a node, so a bug there cannot hide itself.
+Disks are empty at the beginning of a trace.
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ from elector.trace.records import Plain, Record
 
 _BALLOTS = frozenset({"Vote", "RequestVote"})
 _TERMS = frozenset({"Vote", "RequestVote", "PreVote", "RequestPreVote", "TimeoutNow"})
+_BEATS = frozenset({"Heartbeat", "HeartbeatReply"})
 
 
 class TermUnique(Property):
@@ -44,10 +46,16 @@ class TermUnique(Property):
 
 
 class _Disks(Property):
-    """What all nodes have on their disks, as far as they told."""
+    """What all nodes have on their disks, as far as they told.
 
-    def __init__(self) -> None:
+    Args:
+        every_message: judge heartbeats too: most of all messages, so a simulation is slower.
+    """
+
+    def __init__(self, *, every_message: bool = False) -> None:
         super().__init__()
+        if every_message:
+            self.messages = _TERMS | _BEATS
         self.disks: dict[int, tuple[int, int | None]] = defaultdict(lambda: (0, None))
 
     def note(self, record: records.Persist) -> tuple[int, int | None]:
@@ -58,7 +66,10 @@ class _Disks(Property):
 
 
 class VoteOnce(_Disks):
-    """A node gives one vote in a term (3.4), and remembers it through a crash (3.8)."""
+    """A node gives one vote in a term (3.4), and remembers it through a crash (3.8).
+
+    A vote is seen when it is sent and when it is written; to stand is to vote for oneself.
+    """
 
     name = "VoteOnce"
     text = "a node votes for at most one node in a term"
@@ -139,8 +150,8 @@ class TermMonotone(_Disks):
     messages = _TERMS
     needs = frozenset({"durable_state"})
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, every_message: bool = False) -> None:
+        super().__init__(every_message=every_message)
         self._led: dict[int, int] = defaultdict(int)
 
     def watch(self, record: Record) -> str | None:
@@ -164,7 +175,13 @@ class TermMonotone(_Disks):
 
 
 class Majority(Property):
-    """Who leads a term has the votes of a majority of different nodes (3.4)."""
+    """Who leads a term has the votes of a majority of different nodes (3.4).
+
+    Only the first vote of a node in a term counts; a vote counts as soon as it is sent.
+
+    Args:
+        nodes: how many there are.
+    """
 
     name = "Majority"
     text = "a leader has the votes of a majority"
@@ -175,7 +192,7 @@ class Majority(Property):
     def __init__(self, nodes: int) -> None:
         super().__init__()
         self._nodes = nodes
-        self._votes: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self._votes: dict[int, dict[int, int]] = defaultdict(dict)  # term: voter: choice
 
     def watch(self, record: Record) -> str | None:
         """See `Property.watch`."""
@@ -183,10 +200,12 @@ class Majority(Property):
             case records.Send():
                 choice = _choice(record)
                 if choice is not None:
-                    self._votes[choice, record.message["term"]].add(record.node)
+                    self._votes[record.message["term"]].setdefault(record.node, choice)
             case records.Lead(_, node, token):
                 self.exercised += 1
-                votes = len(self._votes[node, token] | {node})
+                cast = self._votes[token]
+                cast.setdefault(node, node)  # alone, it asked nobody
+                votes = sum(choice == node for choice in cast.values())
                 if 2 * votes <= self._nodes:
                     return f"node {node} leads term {token} by {votes} of {self._nodes} votes"
             case _:

@@ -67,7 +67,7 @@ class Agree(Property):
 
     def __init__(self) -> None:
         super().__init__()
-        self._named: dict[int, int] = {}
+        self._leader: int | None = None
 
     def watch(self, record: Record) -> str | None:
         """See `Property.watch`."""
@@ -81,9 +81,10 @@ class Agree(Property):
         if leader is None:
             return None
         self.exercised += 1
-        self._named[node] = leader
-        if len(set(self._named.values())) > 1:
-            return f"node {node} names {leader}, and another one names somebody else"
+        if self._leader is None:
+            self._leader = leader
+        if self._leader != leader:
+            return f"node {node} names {leader}, and {self._leader} was named before"
         return None
 
 
@@ -177,14 +178,14 @@ class MaxValid(Property):
     """The leader has the greatest identity of all that took part, where that is claimed.
 
     Args:
-        identities: of the nodes, by number.
+        identities: of the nodes, by number; empty: the numbers themselves.
     """
 
     name = "MaxValid"
     text = "the leader is the participant with the greatest identity"
     reads: ClassVar[frozenset[type[Record]]] = frozenset({records.Boot, records.Lead})
 
-    def __init__(self, identities: tuple[int, ...]) -> None:
+    def __init__(self, identities: tuple[int, ...] = ()) -> None:
         super().__init__()
         self._identities = identities
         self._took_part: set[int] = set()
@@ -196,9 +197,12 @@ class MaxValid(Property):
                 self._took_part.add(node)
             case records.Lead(_, node):
                 self.exercised += 1
-                greatest = max(self._took_part, key=self._identities.__getitem__, default=None)
+                greatest = max(self._took_part, key=self._identity, default=None)
                 if node != greatest:
                     return f"node {node} leads, and node {greatest} has the greatest identity"
             case _:
                 pass
         return None
+
+    def _identity(self, node: int) -> int:
+        return self._identities[node] if self._identities else node

@@ -1,16 +1,26 @@
 """Progress: somebody leads once nothing fails any more, and whoever leads then stays.
 
 Infinite statements in their finite forms. `Calm` marks the instant from which nothing fails;
-it says how long a leader may be missing, and which nodes are up and connected.
+it says how long a leader may be missing, and which nodes are up and connected. Who is in
+office is what nodes say: from `Lead` until `StepDown`, a crash, or the end of the lease.
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from elector.core.office import EndReason
 from elector.properties.verdict import Kind, Property
 from elector.trace import records
 from elector.trace.records import Record
 
-_INVOLUNTARY = frozenset({"", "lost", "expired", "died"})
+_INVOLUNTARY = frozenset({"", *(reason.value for reason in EndReason if reason.involuntary)})
+_OFFICES: frozenset[type[Record]] = frozenset(
+    {records.Lead, records.StepDown, records.Crash, records.Calm, records.End}
+)
+
+
+class _Office(NamedTuple):
+    token: int
+    until: int | None
 
 
 class _AfterCalm(Property):
@@ -21,12 +31,19 @@ class _AfterCalm(Property):
     def __init__(self) -> None:
         super().__init__()
         self.calm: records.Calm | None = None
-        self.offices: dict[int, int] = {}
+        self.offices: dict[int, _Office] = {}
 
-    @property
-    def leader(self) -> int | None:
-        """Who is in office, under the newest token if there are several."""
-        return max(self.offices, key=self.offices.__getitem__) if self.offices else None
+    def leader(self, t: int) -> int | None:
+        """Who is in office, under the newest token if there are several.
+
+        After `Calm`, only those count that are up and connected.
+        """
+        newest: tuple[int, int] | None = None
+        for node, (token, until) in self.offices.items():
+            connected = self.calm is None or node in self.calm.core
+            if connected and (until is None or t < until):
+                newest = max(newest or (token, node), (token, node))
+        return newest[1] if newest is not None else None
 
     def due(self, t: int) -> bool:
         """Whether a leader may not be missing any more."""
@@ -35,58 +52,122 @@ class _AfterCalm(Property):
     def note(self, record: Record) -> None:
         """Remember who is in office."""
         match record:
-            case records.Lead(_, node, token):
-                self.offices[node] = token
-            case records.StepDown(_, node) | records.Crash(_, node):
+            case records.Lead(_, node, token, until):
+                self.offices[node] = _Office(token, until)
+            case records.StepDown(_, node, token):
+                if node in self.offices and self.offices[node].token == token:
+                    del self.offices[node]
+            case records.Crash(_, node):
                 self.offices.pop(node, None)
             case records.Calm():
                 self.calm = record
-                self.exercised += 1
             case _:
                 pass
 
 
 class EventuallyLed(_AfterCalm):
-    """When nothing fails any more, somebody leads before long, and there is a leader at the end."""
+    """When nothing fails any more, no time without a leader is longer than the bound."""
 
     name = "EventuallyLed"
     text = "once nothing fails any more, a leader is found within the bound"
-    reads = frozenset({records.Lead, records.StepDown, records.Crash, records.Calm, records.End})
+    reads = _OFFICES
 
     def __init__(self) -> None:
         super().__init__()
-        self._was_due = False
+        self._vacant_since: int | None = 0
 
     def watch(self, record: Record) -> str | None:
         """See `Property.watch`."""
-        was_led, before = self.leader is not None, self._was_due
-        self._was_due = self.due(record.t)
+        t = record.t
+        if self._vacant_since is None and self.leader(t) is None:  # a lease ran out
+            self._vacant_since = max(office.until or 0 for office in self.offices.values())
+        since = self._vacant_since
         self.note(record)
-        late = self._was_due and not before and not was_led and self.leader is None
-        over = isinstance(record, records.End) and self._was_due and self.leader is None
-        if (late or over) and self.calm is not None:
-            return f"nobody leads, {record.t - self.calm.t} ns after the last fault"
+        if self.leader(t) is not None:
+            self._vacant_since = None
+        elif since is None:
+            self._vacant_since = t
+        if self.calm is None or not self.due(t):
+            return None
+        self.exercised += 1
+        missing = 0 if since is None else t - max(since, self.calm.t)
+        if missing > self.calm.within:
+            return f"nobody led for {missing} ns, though nothing failed"
         return None
 
 
-class Stable(_AfterCalm):
-    """A leader that is up, timely and in contact keeps its office."""
+class EventuallyKnown(_AfterCalm):
+    """In the end everybody who is up and connected names the leader.
 
-    name = "Stable"
-    text = "once a leader is found and nothing fails, it stays"
-    reads = frozenset({records.Lead, records.StepDown, records.Crash, records.Calm, records.End})
+    It is judged at the end of the run, of a leader that was found within the bound.
+    """
+
+    name = "EventuallyKnown"
+    text = "once nothing fails any more, everybody comes to know the leader"
+    reads = _OFFICES | {records.Follow}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._named: dict[int, int | None] = {}
+        self._since: dict[int, int] = {}  # token: when its tenure began
 
     def watch(self, record: Record) -> str | None:
         """See `Property.watch`."""
-        settled = self.leader if self.due(record.t) else None
         self.note(record)
-        if settled is None:
+        match record:
+            case records.Lead(t, node, token):
+                self._named[node] = node
+                self._since.setdefault(token, t)
+            case records.Follow(_, node, leader):
+                self._named[node] = leader
+            case records.StepDown(_, node) if self._named.get(node) == node:
+                self._named[node] = None
+            case records.Crash(_, node):
+                self._named[node] = None
+            case records.End(t) if self.calm is not None and self.due(t):
+                return self._lacking(t, self.calm)
+            case _:
+                pass
+        return None
+
+    def _lacking(self, t: int, calm: records.Calm) -> str | None:
+        leader = self.leader(t)
+        if leader is None or self._since[self.offices[leader].token] > calm.t + calm.within:
             return None
+        self.exercised += 1
+        ignorant = [node for node in calm.core if self._named.get(node) != leader]
+        return f"node {leader} leads, and nodes {ignorant} do not know it" if ignorant else None
+
+
+class Stable(_AfterCalm):
+    """A leader that is up, timely and in contact keeps its office.
+
+    It may give it up: when its work is done, or somebody asked it to.
+    """
+
+    name = "Stable"
+    text = "once a leader is found and nothing fails, it stays"
+    reads = _OFFICES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._settled: int | None = None
+
+    def watch(self, record: Record) -> str | None:
+        """See `Property.watch`."""
+        before, settled = self._settled, None
+        if self.due(record.t):
+            settled = self.leader(record.t)
+            self.exercised += settled is not None
+        self.note(record)
+        self._settled = self.leader(record.t) if self.due(record.t) else None
+        if before is not None and settled != before:
+            return f"the lease of node {before} ran out though nothing failed"
         match record:
             case records.StepDown(_, node, _, reason) if node == settled:
                 if reason in _INVOLUNTARY:
                     return f"node {node} lost its office though nothing failed"
-            case records.Lead(_, node) if node != settled and settled in self.offices:
+            case records.Lead(_, node) if settled not in {None, node}:
                 return f"node {node} took the office of {settled} though nothing failed"
             case _:
                 pass
@@ -94,20 +175,22 @@ class Stable(_AfterCalm):
 
 
 class Failover(Property):
-    """After the crash of the leader, and nothing else, the next one leads within a bound."""
+    """After the crash of the leader, and nothing else, the next one leads within a bound.
+
+    It is judged only while nothing else is wrong: no other node is down, no link is cut,
+    nothing else was done to the world that is not over.
+
+    Args:
+        bound_ns: from the crash until the next `Lead`.
+    """
 
     name = "Failover"
     text = "a crashed leader is replaced within the bound, if nothing else fails"
     kind = "eventually"
     reads = frozenset(
         {
-            records.Lead,
-            records.StepDown,
-            records.Crash,
-            records.Fault,
-            records.Cut,
-            records.Pause,
-            records.End,
+            *(records.Lead, records.StepDown, records.Boot, records.Crash, records.Fault),
+            *(records.Cut, records.Heal, records.Pause, records.End),
         }
     )
 
@@ -115,31 +198,48 @@ class Failover(Property):
         super().__init__()
         self._bound = bound_ns
         self._offices: set[int] = set()
+        self._down: set[int] = set()
+        self._cuts: set[tuple[int, int]] = set()
+        self._troubled_until = -1
         self._since: int | None = None
 
     def watch(self, record: Record) -> str | None:
         """See `Property.watch`."""
-        took = None if self._since is None else record.t - self._since
+        since = self._since
         match record:
             case records.Lead(_, node):
                 self._offices.add(node)
                 self._since = None
             case records.StepDown(_, node):
                 self._offices.discard(node)
-            case records.Crash(t, node) if node in self._offices:
-                self._offices.discard(node)
-                if not self._offices:
-                    self._since = t
-                    self.exercised += 1
+            case records.Boot(_, node):
+                self._down.discard(node)
+            case records.Crash(t, node):
+                self._crashed(t, node)
             case records.Fault(_, "crash"):
-                pass
-            case records.Fault() | records.Cut() | records.Pause():
-                self._since = None  # something else fails: the bound says nothing
+                pass  # the crash itself says more
+            case records.Fault(t, _, _, until) | records.Pause(t, _, until):
+                self._since = None
+                self._troubled_until = max(self._troubled_until, t if until is None else until)
+            case records.Cut(_, node, to):
+                self._since = None
+                self._cuts.add((node, to))
+            case records.Heal(_, node, to):
+                self._cuts.discard((node, to))
             case _:
                 pass
-        if took is not None and took > self._bound:
+        if since is not None and record.t - since > self._bound:
+            took = record.t - since
             return f"nobody led {took} ns after the leader's crash; the bound is {self._bound} ns"
         return None
+
+    def _crashed(self, t: int, node: int) -> None:
+        led = node in self._offices
+        self._offices.discard(node)
+        alone = not self._down and not self._cuts and t > self._troubled_until
+        self._down.add(node)
+        self._since = t if led and alone and not self._offices else None
+        self.exercised += self._since is not None
 
 
 class QuorumConnected(Property):
@@ -147,6 +247,10 @@ class QuorumConnected(Property):
 
     Raft does not promise this (a node whose log is old may be the only one that is connected);
     it is judged where it is asked for by name. Source: Omni-Paxos, EuroSys 2023, section 2.
+
+    Args:
+        nodes: how many there are.
+        bound_ns: for how long such a leader may be missing.
     """
 
     name = "QuorumConnected"
@@ -154,13 +258,8 @@ class QuorumConnected(Property):
     kind = "eventually"
     reads = frozenset(
         {
-            records.Lead,
-            records.StepDown,
-            records.Crash,
-            records.Boot,
-            records.Cut,
-            records.Heal,
-            records.End,
+            *(records.Lead, records.StepDown, records.Crash, records.Boot, records.Pause),
+            *(records.Cut, records.Heal, records.End),
         }
     )
 
@@ -170,20 +269,21 @@ class QuorumConnected(Property):
         self._up: set[int] = set()
         self._cuts: set[tuple[int, int]] = set()
         self._offices: set[int] = set()
+        self._paused_until = 0  # whoever stands still is not judged, nor are the others
         self._since: int | None = None
 
     def watch(self, record: Record) -> str | None:
         """See `Property.watch`."""
-        missing = None if self._since is None else record.t - self._since
+        since = None if self._since is None else max(self._since, self._paused_until)
         self._note(record)
-        wanted = any(self._reaches_majority(node) for node in self._up)
-        served = any(self._reaches_majority(node) for node in self._offices)
-        if wanted and not served:
-            self.exercised += 1
-            self._since = record.t if self._since is None else self._since
-        else:
+        if not any(self._reaches_majority(node) for node in self._up):
             self._since = None
-        if missing is not None and missing > self._bound:
+        else:
+            self.exercised += 1
+            served = any(self._reaches_majority(node) for node in self._offices)
+            self._since = None if served else record.t if self._since is None else self._since
+        if since is not None and record.t - since > self._bound:
+            missing = record.t - since
             return f"for {missing} ns nobody led with a majority, though somebody reached one"
         return None
 
@@ -198,6 +298,8 @@ class QuorumConnected(Property):
                 self._up.discard(node)
             case records.Boot(_, node):
                 self._up.add(node)
+            case records.Pause(_, _, until):
+                self._paused_until = max(self._paused_until, until)
             case records.Cut(_, node, to):
                 self._cuts.add((node, to))
             case records.Heal(_, node, to):
@@ -211,64 +313,3 @@ class QuorumConnected(Property):
             for other in range(self._nodes)
         )
         return node in self._up and 2 * reached > self._nodes
-
-
-class CommunicationEfficient(_AfterCalm):
-    """In the end at most n-1 links carry election traffic: those of the leader.
-
-    Source: Aguilera, Delporte-Gallet, Fauconnier, Toueg, "Stable leader election" (DISC 2001).
-    A link is counted once, whatever passes on it in either direction.
-    """
-
-    name = "CommunicationEfficient"
-    text = "in the end at most n-1 links carry election traffic"
-    reads = frozenset(
-        {records.Lead, records.StepDown, records.Crash, records.Calm, records.Send, records.End}
-    )
-
-    def __init__(self, nodes: int) -> None:
-        super().__init__()
-        self._nodes = nodes
-        self._links: set[frozenset[int]] = set()
-
-    def watch(self, record: Record) -> str | None:
-        """See `Property.watch`."""
-        self.note(record)
-        if isinstance(record, records.Send) and self.due(record.t):
-            self._links.add(frozenset({record.node, record.to}))
-            if len(self._links) > self._nodes - 1:
-                return f"{len(self._links)} links carry traffic among {self._nodes} nodes"
-        return None
-
-
-class NoHerd(Property):
-    """When an office becomes vacant, one candidate asks for it, not all of them.
-
-    Counted are the acquisitions that reach the store from the vacancy until it grants the
-    office again, each candidate once.
-    """
-
-    name = "NoHerd"
-    text = "one candidate wakes up for a vacancy, not all"
-    reads = frozenset({records.Apply, records.Expire})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._asking: set[int] | None = None
-
-    def watch(self, record: Record) -> str | None:
-        """See `Property.watch`."""
-        match record:
-            case records.Apply(_, _, _, _, "released") | records.Expire():
-                self._asking = set()
-            case records.Apply(_, node, _, "acquire", outcome) if self._asking is not None:
-                self.exercised += 1
-                self._asking.add(node)
-                asked = len(self._asking)
-                if outcome == "granted":
-                    self._asking = None
-                if asked > 1:
-                    return f"{asked} candidates asked for one vacancy"
-            case _:
-                pass
-        return None

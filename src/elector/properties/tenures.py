@@ -16,7 +16,7 @@ class LeaseDisjoint(Property):
     """The intervals [Lead, min(StepDown, until)) of different nodes never meet, on true time.
 
     Offices without an `until` have no lease, and this says nothing of them. A node that
-    crashed leads nobody.
+    crashed leads nobody. Of two things at one instant, the order in the trace decides.
     """
 
     name = "LeaseDisjoint"
@@ -40,7 +40,10 @@ class LeaseDisjoint(Property):
                             f"{node} (token {token}) and {other} (token {office.token}) "
                             "are both inside their tenures"
                         )
-            case records.StepDown(_, node) | records.Crash(_, node):
+            case records.StepDown(_, node, token):
+                if node in self._offices and self._offices[node].token == token:
+                    del self._offices[node]
+            case records.Crash(_, node):
                 self._offices.pop(node, None)
             case _:
                 pass
@@ -48,12 +51,16 @@ class LeaseDisjoint(Property):
 
 
 class FenceMonotone(Property):
-    """Tokens rise with every tenure; the one that is led with is above all before it."""
+    """Tokens rise with every tenure; the one that is led with is above all before it.
+
+    It is said of offices that a store grants, one after another. Terms do not keep to this:
+    whoever wins an old term may learn so after somebody else has won a newer one.
+    """
 
     name = "FenceMonotone"
     text = "the fencing token of each tenure is above all earlier ones"
     reads = frozenset({records.Lead})
-    needs = frozenset({"rising_tokens", "linearizable_store"})
+    needs = frozenset({"drift_bound", "linearizable_store", "rising_tokens"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +81,7 @@ class FenceMonotone(Property):
 
 
 class FenceSafe(Property):
-    """A guarded resource accepts no token below one that it has accepted."""
+    """A guarded resource accepts no token below one that it has accepted, whatever else breaks."""
 
     name = "FenceSafe"
     text = "the guarded resource accepts no token below one it has accepted"
@@ -100,43 +107,65 @@ class FenceSafe(Property):
 class StopBeforeTakeover(Property):
     """No work of one tenure runs when that of another one begins.
 
-    A process that stands still does nothing, and nothing can stop it: its work does not count
-    as running while it is paused. What it does when it wakes, before it notices, is what
-    fencing is for: `FenceSafe`, and `Unfenced` counts it.
+    A process that stands still does nothing, and nothing can stop it. So its work does not
+    count as running while it is paused; and if the pause outlasts the lease, the work does not
+    count any more at all: when the process wakes it finds its deadline behind it, and what it
+    does before it looks is for a guard to refuse. `FenceSafe` judges that, and `Unfenced`
+    counts it. A pause that is over before the lease is excuses nothing.
     """
 
     name = "StopBeforeTakeover"
     text = "the work of a tenure has stopped when that of another one begins"
-    reads = frozenset({records.Work, records.Crash, records.Pause})
+    reads = frozenset({records.Work, records.Lead, records.Crash, records.Pause})
     needs = frozenset({"drift_bound", "linearizable_store", "rising_tokens"})
 
     def __init__(self) -> None:
         super().__init__()
-        self._working: dict[int, int] = {}  # node: token
+        self._running: dict[int, int] = {}  # token: node
+        self._until: dict[int, int] = {}  # token: end of its lease
         self._paused_until: dict[int, int] = {}
+        self._overslept: set[int] = set()  # tokens
 
     def watch(self, record: Record) -> str | None:
         """See `Property.watch`."""
         match record:
             case records.Work(t, node, token, "began"):
-                self.exercised += 1
-                self._working[node] = token
-                for other, old in self._working.items():
-                    if other != node and t >= self._paused_until.get(other, 0):
-                        return (
-                            f"the work of {other} (token {old}) runs while that of {node} "
-                            f"(token {token}) begins"
-                        )
-            case records.Work(_, node, token, "stopped"):
-                if self._working.get(node) == token:
-                    del self._working[node]
+                return self._began(t, node, token)
+            case records.Work(_, _, token, "stopped"):
+                self._ended(token)
             case records.Crash(_, node):
-                self._working.pop(node, None)
+                for token in [token for token, who in self._running.items() if who == node]:
+                    self._ended(token)
+            case records.Lead(_, _, token, until) if until is not None:
+                self._until[token] = until
+                self._overslept.discard(token)
             case records.Pause(_, node, until):
                 self._paused_until[node] = until
+                self._overslept |= {
+                    token
+                    for token, who in self._running.items()
+                    if who == node and token in self._until and self._until[token] <= until
+                }
             case _:
                 pass
         return None
+
+    def _began(self, t: int, node: int, token: int) -> str | None:
+        self.exercised += 1
+        for old, other in self._running.items():
+            excused = t <= self._paused_until.get(other, -1) or old in self._overslept
+            if old != token and not excused:
+                return (
+                    f"the work of {other} (token {old}) runs while that of {node} "
+                    f"(token {token}) begins"
+                )
+        self._running[token] = node
+        return None
+
+    def _ended(self, token: int) -> None:
+        self._running.pop(token, None)
+        self._until.pop(token, None)
+        self._overslept.discard(token)
 
 
 class Unfenced(Property):

@@ -15,6 +15,14 @@ from elector.trace.records import Record
 Kind = Literal["always", "sometimes", "eventually"]
 Outcome = Literal["holds", "violated", "never exercised", "assumption void"]
 
+ASSUMPTIONS: dict[str, str] = {
+    "drift_bound": "clock rates stay within the declared bound; clocks do not jump or stop",
+    "durable_state": "what was persisted survives a crash",
+    "linearizable_store": "the store keeps a lease for as long as it promised",
+    "rising_tokens": "the store forgets no token that it has granted",
+}
+"""What a property may rest on, by the names that stand in `Header.void`."""
+
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """A property's word on one run.
@@ -46,7 +54,7 @@ class Property:
         kind: always, sometimes or eventually.
         reads: the records it wants to be told.
         messages: of messages sent, only those of these types; None: all of them.
-        needs: assumptions that it rests on, by the names of `Header.void`.
+        needs: assumptions that it rests on, of `ASSUMPTIONS`.
         exercised: how often it was put to the test.
     """
 
@@ -54,7 +62,7 @@ class Property:
     text: ClassVar[str]
     kind: ClassVar[Kind] = "always"
     reads: ClassVar[frozenset[type[Record]]]
-    messages: ClassVar[frozenset[str] | None] = None
+    messages: frozenset[str] | None = None
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
