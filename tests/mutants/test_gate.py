@@ -1,0 +1,24 @@
+"""The trust gate: a bug that no engine finds fails the build, unless its line says why."""
+
+import pytest
+
+from tests.mutants.catalogue import ELSEWHERE, MUTANTS, Mutant
+from tests.mutants.engines import by_simulation
+
+SEEDS = 1000
+CLEAN_SEEDS = 60
+WORLDS = {(m.faults, m.world.store, m.world.nodes, m.notices): m for m in MUTANTS if m.module}
+
+
+def test_every_mechanism_is_there() -> None:
+    assert sorted([*(mutant.number for mutant in MUTANTS), *ELSEWHERE]) == list(range(1, 30))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.number} {m.what}")
+def test_the_simulator_finds_it(mutant: Mutant) -> None:
+    assert by_simulation(mutant, SEEDS) is not None, f"{SEEDS} seeds found nothing"
+
+
+@pytest.mark.parametrize("mutant", WORLDS.values(), ids=lambda m: f"{m.number} {m.what}")
+def test_without_the_bug_its_world_shows_nothing(mutant: Mutant) -> None:
+    assert by_simulation(mutant._replace(module=None), CLEAN_SEEDS) is None
