@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3 chooses the interpreter that .venv is made from.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check mutants bench clean
 
 BIN := .venv/bin
 # For the commands that a test or the demo starts by name.
@@ -24,6 +24,9 @@ check: .venv/.dev  ## lint, format, types, layers, public API, examples in the d
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(WITH_VENV) $(BIN)/python -m pytest tests/api tests/docs
+
+mutants: .venv/.dev  ## which bug, put in on purpose, is found by which engine, and how soon
+	$(WITH_VENV) $(BIN)/python -m tests.mutants
 
 bench: .venv/.bench  ## measure, and print tables; the figures also go to bench/results as JSON
 	$(WITH_VENV) $(BIN)/python bench/run.py
