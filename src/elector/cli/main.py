@@ -31,6 +31,7 @@ _VERBS = {
     "history": "Show past tenures.",
     "simulate": "Run a protocol in a world where everything fails.",
     "replay": "Make a simulated run again, step for step.",
+    "show": "Draw a trace as a page: who led when, and what happened.",
     "demo": "See it work: three processes, a kill, a freeze, a polite end.",
     "completion": "Print a shell completion script.",
 }
