@@ -1,0 +1,1 @@
+"""Exhaustive exploration of the same steps that production takes, and shortest counterexamples."""

@@ -1,0 +1,241 @@
+"""The explorer sees everything, finds every bug that is put in, and shows the shortest way."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from elector.errors import ConfigurationError
+from elector.properties.catalogue import properties_for
+from elector.properties.judge import Judge
+from elector.protocols import raft
+from elector.protocols.raft import Raft
+from elector.protocols.raft_settings import RaftSettings
+from elector.trace.records import Crash, End, Lead, Persist, Send, Step
+from elector.verification.members import REDUCTIONS, explore
+from elector.verification.scope import PLAIN, SAFETY, Exploration, Progress, Reduction, Scope
+from tests.raft.test_raft_mutants import SAFETY as MUTANTS
+from tests.raft.test_raft_mutants import mutated
+from tests.verification.naive import reachable
+
+NONE: tuple[Reduction, ...] = ()
+
+# The smallest world that is known to show each bug, and what it breaks first.
+BUGS = {
+    "1 vote lost on restart": (Scope(nodes=3, terms=1, restarts=1), "VoteOnce"),
+    "2 term lost on restart": (Scope(nodes=3, terms=1, restarts=1), "VoteOnce"),
+    "3 a second vote in one term": (Scope(nodes=3, terms=1), "VoteOnce"),
+    "4 messages of a lower term accepted": (Scope(nodes=3, terms=2), "Majority"),
+    "5 an old term's vote counted now": (Scope(nodes=3, terms=2), "Majority"),
+    "6 votes not cleared on a new candidacy": (Scope(nodes=4, terms=2), "Majority"),
+    "7 a repeated vote counted twice": (Scope(nodes=4, terms=1), "Majority"),
+    "8 half is a quorum": (Scope(nodes=4, terms=1), "Majority"),
+    "10 sent before it is persisted": (Scope(nodes=3, terms=1, restarts=1), "Durable"),
+}
+# All but number 6 are quick to find without any reduction, too.
+QUICK = [name for name in BUGS if not name.startswith("6")]
+TINY = (
+    Scope(nodes=1, terms=2, restarts=1),
+    Scope(nodes=2, terms=2, restarts=1),
+    Scope(nodes=2, terms=1, restarts=1, settings=replace(PLAIN, pre_vote=True)),
+    Scope(nodes=2, terms=2, restarts=1, settings=replace(PLAIN, check_quorum=True)),
+    Scope(nodes=3, terms=1, restarts=1),
+    Scope(nodes=3, terms=1, restarts=2),
+)
+
+
+def mutant(name: str) -> Any:
+    return mutated(MUTANTS[name]).Raft
+
+
+def confirmed(found: Exploration) -> None:
+    """The trace of a violation shows it to somebody who knows nothing of the explorer."""
+    violation = found.violation
+    assert violation is not None
+    nodes = len(violation.header.nodes)
+    properties = properties_for("raft", [violation.property], nodes=nodes, every_message=True)
+    judge = Judge(properties)
+    for record in violation.records:
+        judge.watch(record)
+    assert judge.violated is not None, violation.text
+    assert judge.violated.name == violation.property
+    assert isinstance(violation.records[-1], End)
+
+
+@pytest.mark.parametrize("scope", TINY, ids=str)
+def test_the_states_are_those_that_a_naive_search_finds(scope: Scope) -> None:
+    found = explore(scope, reductions=NONE)
+    assert found.complete
+    assert found.progress.states == len(reachable(scope))
+
+
+@pytest.mark.parametrize(
+    ("scope", "states", "merged"),
+    [
+        (Scope(nodes=2, terms=2, restarts=1), 2138, 312),
+        (Scope(nodes=3, terms=1), 593, 83),
+        (Scope(nodes=3, terms=1, restarts=1), 3232, 436),
+        (Scope(nodes=4, terms=1, restarts=1), 112646, 2860),
+    ],
+    ids=str,
+)
+def test_clean_code_holds(scope: Scope, states: int, merged: int) -> None:
+    everything, less = explore(scope, reductions=NONE), explore(scope)
+    assert everything.holds
+    assert less.holds
+    assert (everything.progress.states, less.progress.states) == (states, merged)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"check_quorum": True},
+        {"retransmit_ns": 1},
+        {"stagger_ns": 1, "priorities": {0: 2, 2: 0}},
+    ],
+    ids=str,
+)
+def test_clean_code_holds_with_options_and_transfer(options: dict[str, Any]) -> None:
+    settings = replace(PLAIN, **options)
+    assert explore(Scope(nodes=3, terms=2, settings=settings)).holds
+    assert explore(Scope(nodes=3, terms=1, restarts=1, transfer=True, settings=settings)).holds
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_is_found(name: str) -> None:
+    scope, notices = BUGS[name]
+    found = explore(scope, mutant(name))
+    assert found.violation is not None
+    assert found.violation.property == notices
+    confirmed(found)
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_makes_two_lead_one_term(name: str) -> None:
+    found = explore(BUGS[name][0], mutant(name), ("TermUnique",))
+    confirmed(found)
+    assert found.violation is not None
+    told = [record for record in found.violation.records if isinstance(record, Lead)]
+    assert len({record.node for record in told if record.token == told[-1].token}) == 2
+
+
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("properties", [SAFETY, ("TermUnique",)], ids=["all", "TermUnique"])
+def test_reductions_change_no_verdict_and_no_length(name: str, properties: tuple[str, ...]) -> None:
+    scope = BUGS[name][0]
+    build = mutant(name)
+    reference = explore(scope, build, properties, reductions=NONE).violation
+    assert reference is not None
+    for reductions in (REDUCTIONS, ("messages",), ("timers",)):
+        violation = explore(scope, build, properties, reductions=reductions).violation
+        assert violation is not None
+        assert violation.steps == reference.steps
+        assert violation.property == reference.property
+
+
+@pytest.mark.parametrize("name", ["7 a repeated vote counted twice", "8 half is a quorum"])
+def test_three_nodes_do_not_show_it(name: str) -> None:
+    assert explore(Scope(nodes=3, terms=1, restarts=1), mutant(name)).holds
+
+
+def test_without_a_crash_a_lost_vote_does_no_harm() -> None:
+    assert explore(Scope(nodes=3, terms=2), mutant("1 vote lost on restart")).holds
+
+
+def test_a_vote_that_is_not_cleared_is_no_violation() -> None:
+    """Number 9 breaks nothing but liveness."""
+    name = "9 vote not cleared in a new term"
+    assert explore(Scope(nodes=3, terms=2, restarts=1), mutant(name)).holds
+
+
+def test_a_crash_falls_between_two_effects() -> None:
+    """What was sent before the crash is out, what was to be written after it is not."""
+    early = mutant("10 sent before it is persisted")
+    found = explore(Scope(nodes=3, terms=1, restarts=1), early, ("TermUnique",))
+    assert found.violation is not None
+    records = found.violation.records
+    crash = next(place for place, record in enumerate(records) if isinstance(record, Crash))
+    step = next(record for record in reversed(records[:crash]) if isinstance(record, Step))
+    done = [record for record in records[:crash] if record.t == records[crash].t]
+    assert [effect["type"] for effect in step.effects][-1] == "Persist"
+    assert any(isinstance(record, Send) for record in done)
+    assert not any(isinstance(record, Persist) for record in done)
+    assert explore(Scope(nodes=3, terms=1), early, ("TermUnique",)).holds
+
+
+def test_the_way_is_the_shortest() -> None:
+    """Two leaders of a term need two candidacies, two votes and their arrival."""
+    found = explore(Scope(nodes=3, terms=1), mutant("3 a second vote in one term"), ("TermUnique",))
+    assert found.violation is not None
+    assert found.violation.steps == 6
+
+
+def test_it_stops_at_a_number_of_states() -> None:
+    found = explore(Scope(nodes=3, terms=2), reductions=NONE, max_states=20_000)
+    assert (found.stopped, found.complete, found.holds) == ("states", False, False)
+    assert found.progress.queue > 0
+
+
+def test_it_stops_when_memory_is_short() -> None:
+    found = explore(Scope(nodes=3, terms=2), max_memory=1)
+    assert found.stopped in {"memory", ""}  # empty where the system does not tell
+    assert found.stopped == ("memory" if found.progress.memory else "")
+
+
+def test_it_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elector.verification.members._TELL_EVERY_S", 0)
+    told: list[Progress] = []
+    found = explore(Scope(nodes=4, terms=1, restarts=1), reductions=NONE, on_progress=told.append)
+    states = [progress.states for progress in told]
+    assert states == sorted(states)
+    assert told[-1].queue > 0
+    assert told[-1].rate > 0
+    assert found.progress.queue == 0
+
+
+def test_an_interrupt_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elector.verification.members._TELL_EVERY_S", 0)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.states > 1000:
+            raise KeyboardInterrupt
+
+    found = explore(Scope(nodes=4, terms=1, restarts=1), reductions=NONE, on_progress=interrupt)
+    assert found.stopped == "interrupted"
+    assert found.progress.states > 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"nodes": 8}, "1 to 7"),
+        ({"terms": 0}, "terms"),
+        ({"restarts": -1}, "restarts"),
+        ({"settings": RaftSettings.of("1s", "2s", lease=True)}, "lease"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_explored_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        Scope(**options)
+
+
+def test_an_unknown_property_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="TermUnique"):
+        explore(Scope(), properties=("Unique",))
+
+
+def test_an_effect_that_no_world_knows_is_refused() -> None:
+    class Odd(Raft):
+        def step(self, state: Any, event: Any) -> Any:
+            after, effects = super().step(state, event)
+            return after, (*effects, "sing") if effects else effects
+
+    with pytest.raises(TypeError, match="sing"):
+        explore(Scope(nodes=2, terms=1), Odd)
+
+
+def test_the_code_under_test_is_what_ships() -> None:
+    assert explore.__defaults__ is not None
+    assert explore.__defaults__[0] is raft.Raft
