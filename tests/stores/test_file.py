@@ -173,6 +173,10 @@ def test_a_missing_lock_is_an_error_and_the_remedy_works(offices: Path) -> None:
     assert_corrupt(offices, "nightly.epoch is missing")
 
 
+def _renamed(epoch: Path) -> None:
+    epoch.with_name("weekly.epoch").write_bytes(epoch.read_bytes())
+
+
 def test_a_list_of_elections_with_a_damaged_one_says_so(offices: Path) -> None:
     async def play(store: FileStore) -> None:
         await lead(store, "daily", candidate("a"))
@@ -181,6 +185,22 @@ def test_a_list_of_elections_with_a_damaged_one_says_so(offices: Path) -> None:
 
     lead_once(offices)
     (offices / "nightly.epoch").write_text("{")
+    run(offices, 1, play)
+
+
+@pytest.mark.parametrize(("act", "said"), [(Path.unlink, "is missing"), (_renamed, "renamed")])
+def test_a_list_of_elections_leaves_none_out(
+    offices: Path, act: Callable[[Path], object], said: str
+) -> None:
+    """One whose epoch is gone, or stands under another name, is not passed over in silence."""
+
+    async def play(store: FileStore) -> None:
+        with pytest.raises(StoreCorrupt, match=said):
+            await store.elections()
+
+    lead_once(offices)
+    (offices / "daily.lock").touch()  # what a crash left of a founding is no reason to complain
+    act(offices / "nightly.epoch")
     run(offices, 1, play)
 
 

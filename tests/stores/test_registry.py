@@ -5,13 +5,14 @@ import importlib
 import importlib.metadata
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elector.errors import ConfigurationError
+from elector.errors import ConfigurationError, StoreUnavailable
 from elector.stores import registry
 from elector.stores.memory import MemoryStore
 from elector.stores.registry import StoreUrl, default_url, factory_for, open_store, parse_url
@@ -131,6 +132,18 @@ def test_adapters_are_imported_when_they_are_asked_for(monkeypatch: pytest.Monke
 def test_the_default_lies_in_the_users_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert default_url() == "sqlite:////state/elector/elections.db"
-    monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/ada")
+    for unusable in ("", "relative"):
+        monkeypatch.setenv("XDG_STATE_HOME", unusable)
+        assert default_url() == "sqlite:////home/ada/.local/state/elector/elections.db"
+    monkeypatch.delenv("XDG_STATE_HOME")
     assert default_url() == "sqlite:////home/ada/.local/state/elector/elections.db"
+
+
+@pytest.mark.parametrize("scheme", ["sqlite:///", "file://"])
+def test_what_the_system_refuses_while_a_store_is_opened_is_unavailable(
+    tmp_path: Path, scheme: str
+) -> None:
+    url = parse_url(f"{scheme}{tmp_path}/{'x' * 300}")
+    with pytest.raises(StoreUnavailable, match=r"File name too long; .* with --store"):
+        asyncio.run(open_store(url))

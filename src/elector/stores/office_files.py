@@ -96,22 +96,16 @@ class OfficeFiles:
         except FileNotFoundError:
             if not marked:
                 return None
-            raise self._half_missing(self.epoch, self.lock, "restore it from a copy") from None
+            raise _half_missing(self.epoch, self.lock, "restore it from a copy") from None
         if _size(self.lock) < 0:
             remedy = "end every candidate, then make it anew as an empty file"
-            raise self._half_missing(self.lock, self.epoch, remedy)
+            raise _half_missing(self.lock, self.epoch, remedy)
         if epoch.election != self.election:
             raise StoreCorrupt(
                 f"{self.epoch} belongs to election {epoch.election!r}, not to {self.election!r}: "
                 "somebody renamed it, or the file system takes both names for one"
             )
         return epoch
-
-    def _half_missing(self, missing: Path, there: Path, remedy: str) -> StoreCorrupt:
-        return StoreCorrupt(
-            f"{missing} is missing though {there.name} is there: {remedy}; "
-            "elector does not start its tokens again"
-        )
 
     def is_led(self) -> bool:
         """Whether some process keeps the writing end of the tenure's pipe."""
@@ -277,9 +271,25 @@ def elections(directory: Path) -> list[str]:
     """Names of the elections that have files here.
 
     Raises:
-        StoreCorrupt: an epoch cannot be read, so not even its election is known.
+        StoreCorrupt: an epoch cannot be read, so not even its election is known; or law 2 is
+            broken.
     """
-    return sorted(_read_epoch(path).election for path in directory.glob(f"*{EPOCH}"))
+    for lock in directory.glob("*.lock"):
+        epoch = lock.with_suffix(EPOCH)
+        if _size(lock) > 0 and not epoch.exists():
+            raise _half_missing(epoch, lock, "restore it from a copy")
+    found = {path: _read_epoch(path).election for path in directory.glob(f"*{EPOCH}")}
+    for path, election in found.items():
+        if path.name != f"{file_stem(election)}{EPOCH}":
+            raise StoreCorrupt(f"{path} belongs to election {election!r}: somebody renamed it")
+    return sorted(found.values())
+
+
+def _half_missing(missing: Path, there: Path, remedy: str) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"{missing} is missing though {there.name} is there: {remedy}; "
+        "elector does not start its tokens again"
+    )
 
 
 def _read_epoch(path: Path) -> Epoch:

@@ -13,7 +13,7 @@ from typing import cast
 
 import msgspec
 
-from elector.errors import ConfigurationError
+from elector.errors import ConfigurationError, StoreUnavailable
 from elector.stores.port import Store
 
 ENTRY_POINT_GROUP = "elector.stores"
@@ -53,8 +53,10 @@ Factory = Callable[[StoreUrl], Awaitable[Store]]
 
 def default_url() -> str:
     """The embedded store of this user: under the XDG state directory."""
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return f"sqlite:///{Path(home) / 'elector' / 'elections.db'}"
+    # The XDG specification ignores a relative path, which would be another store in each directory.
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    state = given if given.is_absolute() else Path.home() / ".local" / "state"
+    return f"sqlite:///{state / 'elector' / 'elections.db'}"
 
 
 def parse_url(text: str) -> StoreUrl:
@@ -84,7 +86,15 @@ async def open_store(url: StoreUrl) -> Store:
         ConfigurationError: nobody serves the scheme, or its extra is not installed.
         StoreUnavailable: the store does not answer.
     """
-    return await factory_for(url.scheme)(url)
+    factory = factory_for(url.scheme)
+    try:
+        return await factory(url)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise StoreUnavailable(
+            f"cannot open {url}: {where}{error.strerror or error}; give this user access or choose "
+            "another store with --store"
+        ) from error
 
 
 def factory_for(scheme: str) -> Factory:

@@ -72,6 +72,8 @@ def _path(url: StoreUrl) -> Path:
     path = Path(address[1:]).absolute()
     if path.is_dir():
         raise ConfigurationError(f"{path} is a directory; name a database file in it")
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"{path} is a device or a pipe; name a database file")
     return path
 
 

@@ -104,12 +104,18 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'elector_meta'").fetchone():
             for statement in _statements(_SCHEMA):
                 db.execute(statement)
-        (version,) = db.execute("SELECT value FROM elector_meta WHERE key = 'schema'").fetchone()
+        found = db.execute("SELECT value FROM elector_meta WHERE key = 'schema'").fetchone()
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
+    version = found[0] if found else None
+    if not isinstance(version, int):
+        raise StoreCorrupt(
+            f"{path} does not say which elector wrote it: restore it from a good copy; or, if its "
+            "table elector_meta is another program's, name another database"
+        )
     if version > SCHEMA_VERSION:
         raise StoreCorrupt(
             f"{path} was written by a newer elector (schema {version}, this one reads "
@@ -140,6 +146,6 @@ def store_error(path: Path, error: sqlite3.Error) -> StoreError:
         sqlite3.SQLITE_FULL: "the disk is full: free some space",
         sqlite3.SQLITE_READONLY: "it is read-only: give this user the right to write",
         sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check the path and the permissions",
-        sqlite3.SQLITE_IOERR: "the disk failed: check it",
+        sqlite3.SQLITE_IOERR: "the disk is full, or it failed: check it",
     }.get(code, "check the file")
     return StoreUnavailable(f"{path}: {error}; {advice}")

@@ -421,7 +421,7 @@ class LeaseTable:
             tenures = self._db.execute(
                 "SELECT election, token, holder, began, ended, reason FROM elector_tenures "
                 "WHERE election = ? ORDER BY token DESC LIMIT ?",
-                (election, limit),
+                (election, min(limit, _KEPT_TENURES)),
             )
             past = [PastTenure(*values) for values in tenures]
             row = self._row(election)
