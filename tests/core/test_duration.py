@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,9 +37,9 @@ def test_what_is_not_a_duration_is_refused(text: str) -> None:
     assert "did you mean" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["15", "1.5", " 15 "])
-def test_a_bare_number_is_refused_with_a_guess(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"did you mean {text.strip()}s?"):
+@pytest.mark.parametrize("text", ["15", "1.5", " 15 ", 15, 1.5])
+def test_a_bare_number_is_refused_with_a_guess(text: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"did you mean {str(text).strip()}s?"):
         parse_duration(text)
 
 

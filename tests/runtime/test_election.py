@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,26 @@ def test_a_body_is_entered_with_a_token_and_time_left(memory: str) -> None:
         assert lost.value.reason == EndReason.COMPLETED
 
     play(scene())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"store": ""}, "store '' is not a URL"),
+        ({"ttl": ""}, "ttl '' is not a duration"),
+        ({"ttl": 15}, "did you mean 15s"),
+        ({"candidate": ""}, "candidate name '' cannot be used"),
+        ({"progress_limit": ""}, "progress_limit '' is not a duration"),
+    ],
+)
+def test_an_empty_setting_is_not_taken_for_none(memory: str, wrong: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        RealElection("nightly", **{"store": memory, **wrong})
+
+
+def test_a_host_of_any_name_has_a_candidate(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "bücher.example")
+    assert RealElection("nightly", store=memory).settings.candidate.startswith("b-cher.example-")
 
 
 def test_a_tenure_is_used_once(memory: str) -> None:

@@ -28,7 +28,7 @@ def store_option(function: F) -> F:
 
 def _store_url(given: str | None) -> StoreUrl:
     try:
-        return parse_url(given or default_url())
+        return parse_url(default_url() if given is None else given)
     except RuntimeError as error:  # neither HOME nor an entry for this user
         raise ConfigurationError(
             "this user has no home directory for the default store: name one with --store"

@@ -43,7 +43,7 @@ def parse_duration(text: str, name: str = "duration") -> int:
     >>> parse_duration("250ms")
     250000000
     """
-    compact = text.strip().replace(" ", "")
+    compact = str(text).strip().replace(" ", "")  # ttl=15 is told what it lacks as "15" is
     if not _WHOLE.fullmatch(compact):
         hint = f"; did you mean {compact}s?" if compact.replace(".", "", 1).isdigit() else ""
         raise ConfigurationError(

@@ -1,6 +1,7 @@
 """What the user sets for one candidate, checked once, before anything runs."""
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable
@@ -63,16 +64,18 @@ class Settings(msgspec.Struct, frozen=True):
             raise ConfigurationError(
                 f"on_overrun is {on_overrun!r}; it is 'abort', 'warn' or a function"
             )
-        url = parse_url(store or os.environ.get("ELECTOR_STORE") or default_url())
+        if store is None:  # an empty one is a mistake, and not a wish for another store
+            store = os.environ.get("ELECTOR_STORE") or default_url()
+        url = parse_url(store)
         factory_for(url.scheme)
-        budget = timing or LeaseTiming.of(ttl or "15s")
-        limit_ns = (
-            parse_duration(progress_limit, "progress_limit") if progress_limit else budget.ttl_ns
-        )
+        budget = timing or LeaseTiming.of("15s" if ttl is None else ttl)
+        limit_ns = budget.ttl_ns
+        if progress_limit is not None:
+            limit_ns = parse_duration(progress_limit, "progress_limit")
         return cls(
             election=election_name(election),
             store=url,
-            candidate=candidate_name(candidate or default_candidate()),
+            candidate=candidate_name(default_candidate() if candidate is None else candidate),
             timing=budget,
             on_overrun=on_overrun,
             progress=progress,
@@ -86,5 +89,5 @@ class Settings(msgspec.Struct, frozen=True):
 
 def default_candidate() -> str:
     """A name that tells people where to look, and that no other candidate has."""
-    host = "".join(c if c.isalnum() or c in "._-" else "-" for c in socket.gethostname())
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())
     return f"{host.strip('._-') or 'host'}-{os.getpid()}-{secrets.token_hex(2)}"
