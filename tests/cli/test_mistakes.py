@@ -48,6 +48,8 @@ def test_settings(scene: Scene) -> None:
         (run("--candidate", "a b"), USAGE, "candidate name 'a b' cannot be used"),
         (["resign", "nightly", "--wait", "5"], USAGE, "did you mean 5s?"),
         (["history", "nightly", "--limit", "0"], USAGE, "--limit"),
+        (run("--candidate", ""), USAGE, "candidate name '' cannot be used"),
+        (run("--store", ""), USAGE, "store '' is not a URL"),
     )
     assert not (scene.directory / "ran").exists()
     assert scene.read("SELECT * FROM elector_elections") == []
@@ -80,8 +82,10 @@ def test_store_urls(scene: Scene, tmp_path: Path) -> None:
         (at("sqlite:///"), USAGE, "write sqlite:///relative.db"),
         (at(f"sqlite:///{tmp_path}?mode=ro"), USAGE, "write sqlite:///relative.db"),
         (at(f"sqlite:///{tmp_path}"), USAGE, "is a directory; name a database file in it"),
+        (at("sqlite:////dev/null"), USAGE, "is a device or a pipe; name a database file"),
         (at("oracle://scott:tiger@db/x"), USAGE, "no store is installed for oracle://"),
         (at(f"sqlite:///{tmp_path}/file/x.db"), UNAVAILABLE, "cannot make the directory"),
+        (at(f"sqlite:///{tmp_path}/{'x' * 300}"), UNAVAILABLE, "File name too long"),
     )
 
 
@@ -110,6 +114,23 @@ def test_a_corrupt_database(scene: Scene) -> None:
     scene.database.write_bytes(b"not a database" * 1000)
     every_verb_says(scene, "is damaged or is no SQLite database")
     assert scene.database.read_bytes() == b"not a database" * 1000
+
+
+@pytest.mark.parametrize("value", [None, "a word"])
+def test_a_table_of_another_program_that_has_our_name(scene: Scene, value: str | None) -> None:
+    with closing(sqlite3.connect(scene.database, isolation_level=None)) as db:
+        db.execute("CREATE TABLE elector_meta (key TEXT, value)")
+        if value is not None:
+            db.execute("INSERT INTO elector_meta VALUES ('schema', ?)", (value,))
+    every_verb_says(scene, "does not say which elector wrote it")
+
+
+def test_watching_what_cannot_be_trusted_ends_at_once(scene: Scene) -> None:
+    store = f"file://{scene.directory}/offices"
+    assert scene.ask("run", "nightly", "--store", store, "-q", "--", "true").returncode == 0
+    (scene.directory / "offices" / "nightly.epoch").write_text("{")
+    watching = ["watch", "nightly", "--store", store]
+    complaints(scene, (watching, UNAVAILABLE, "nightly.epoch is damaged"))
 
 
 def test_a_database_that_was_deleted(scene: Scene) -> None:
@@ -198,6 +219,10 @@ def test_without_permission(scene: Scene) -> None:
     try:
         assert "cannot open" in attempt("run", "run", "nightly", "--", "true")
         assert "Permission denied" in attempt("status", "status")
+        locked.chmod(0o000)
+        store = f"sqlite:///{locked}/x.db"
+        assert "Permission denied" in attempt("hidden", "status", "--store", store)
+        locked.chmod(0o500)
         for path in ("x.db", "sub/x.db"):
             store = f"sqlite:///{locked}/{path}"
             assert "locked" in attempt(f"{len(path)}", "run", "n", "--store", store, "--", "true")
@@ -265,6 +290,14 @@ def test_a_disk_that_is_full_at_the_start(scene: Scene) -> None:
     )
     said = script.ended(0)
     assert script.out() == "69\nok\n"
+    assert said.count("\n") == 1, said
+
+
+def test_a_demo_on_a_full_disk(scene: Scene) -> None:
+    script = Disk(scene, "4M").run(f"mkdir demo; {FILL}; $ELECTOR demo --keep demo || echo $?")
+    said = script.ended(0)
+    assert script.out().split() == ["1"]
+    assert "cannot keep its ledger: database or disk is full" in said
     assert said.count("\n") == 1, said
 
 

@@ -156,6 +156,11 @@ def test_watch_ends_when_nobody_reads_it_any_more(scene: Scene) -> None:
         assert (watch.returncode, watch.stderr.read()) == (141, b"")
 
 
+def test_history_of_more_than_can_be_counted(scene: Scene) -> None:
+    assert scene.ask("run", "nightly", "-q", "--", "true").returncode == 0
+    assert len(scene.ask_json("history", "nightly", "--limit", "9" * 30)) == 1
+
+
 # -- output that cannot be written -------------------------------------------------------------
 
 

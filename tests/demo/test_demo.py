@@ -149,7 +149,11 @@ def running_until(words: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]
     with demo:
         try:
             assert demo.stdout is not None
-            assert any(words in line for line in demo.stdout)
+            assert demo.stderr is not None
+            told: list[str] = []
+            while words not in (line := demo.stdout.readline()):
+                told.append(line)
+                assert line, ("".join(told), demo.stderr.read())
             yield demo
         finally:
             demo.kill()
@@ -186,6 +190,7 @@ def test_the_replicas_die_with_the_stage_even_a_frozen_one(tmp_path: Path) -> No
     [
         (["--ttl", "5"], "did you mean 5s?"),
         (["--ttl", "0s"], "ttl must be more than 0s"),
+        (["--ttl", "100ms"], "keeps leases from 500ms on"),
         (["--keep", str(Path(__file__).parent)], "is not empty"),
         (["--keep", f"{__file__}/below"], "Not a directory"),
     ],

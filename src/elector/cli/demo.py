@@ -48,16 +48,22 @@ def command(*, as_json: bool, ttl: str, keep: Path | None) -> None:
       entries      how many entries the ledger holds
       problems     what is wrong, in words
     """  # noqa: D301 - click reads \\b as "leave the next paragraph as it is"
+    import sqlite3
+
+    from elector.core.duration import format_duration
     from elector.core.timing import LeaseTiming
     from elector.demo.company import NAMES
     from elector.demo.show import Show
-    from elector.demo.stage import perform, terminable
-    from elector.errors import ConfigurationError
+    from elector.demo.stage import LEAST_TTL_NS, perform, terminable
+    from elector.errors import ConfigurationError, ElectorError
 
     try:
         ttl_ns = LeaseTiming.of(ttl).ttl_ns
     except ConfigurationError as error:
         raise click.BadParameter(str(error), param_hint="--ttl") from error
+    if ttl_ns < LEAST_TTL_NS:
+        least = format_duration(LEAST_TTL_NS)
+        raise click.BadParameter(f"its store keeps leases from {least} on", param_hint="--ttl")
     show = Show(None if as_json else sys.stdout, NAMES)
     try:
         with terminable(), _scene(keep) as directory:
@@ -66,6 +72,11 @@ def command(*, as_json: bool, ttl: str, keep: Path | None) -> None:
         show.line()
         click.echo("elector: the demo was interrupted; its processes are gone", err=True)
         sys.exit(_INTERRUPTED)
+    except sqlite3.Error as error:
+        raise ElectorError(
+            f"the demo cannot keep its ledger: {error}; free some space, or choose another disk "
+            "with --keep"
+        ) from error
     if as_json:
         import msgspec
 

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from elector.cli.output import print_json
-from elector.cli.settings import election_argument, json_option, store_option
+from elector.cli.settings import election_argument, json_option, store_option, with_store
 from elector.core.office import Led, Observation, Unknown, Vacant
 from elector.stores.registry import StoreUrl
 
@@ -28,6 +28,9 @@ Keys: election, state (led, vacant or unknown), leader and token (null unless le
 def command(election: str, store: StoreUrl, as_json: bool) -> None:
     """Follow who leads ELECTION until interrupted: one line per change."""
     from elector.runtime.election import Election
+
+    # What cannot be trusted is said now: an observer would wait for it to mend.
+    with_store(store, lambda opened: opened.describe(election), create=True)
 
     async def follow() -> None:
         url = f"{store.scheme}://{store.rest}"

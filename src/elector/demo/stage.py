@@ -15,6 +15,9 @@ from elector.demo.ledger import Entry, Ledger
 from elector.demo.report import Refusal, Report, Takeover
 from elector.demo.show import Show
 from elector.demo.witness import Deed, Line, heard
+from elector.stores.sqlite import SqliteStore
+
+LEAST_TTL_NS = SqliteStore.traits.least_ttl_ns  # of the store that the replicas stand on
 
 # A waiting candidate asks again soon after the lease of a silent leader; the rest is for a
 # busy machine, on which nothing is wrong but the speed.
