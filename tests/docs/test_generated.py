@@ -18,6 +18,16 @@ def test_the_table_of_stores_is_what_the_adapters_declare() -> None:
     assert run.stdout in GUARANTEES, "python tools/store_table.py --write"
 
 
+def test_the_tables_of_properties_are_what_the_catalogue_has() -> None:
+    tool = ROOT / "tools" / "property_table.py"
+    run = subprocess.run(
+        [sys.executable, tool], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    document = (ROOT / "docs" / "properties.md").read_text()
+    assert run.stdout in document, "python tools/property_table.py --write"
+
+
 def test_every_room_and_every_decision_is_in_the_reading_guide() -> None:
     guide = (ROOT / "docs" / "internals" / "README.md").read_text()
     rooms = [p for p in (ROOT / "src" / "elector").iterdir() if (p / "__init__.py").exists()]

@@ -39,8 +39,8 @@ from tests.properties.traces import ALL, LIMIT, NODES
 NODE = st.integers(0, NODES - 1)
 TOKEN = st.integers(1, 4)
 TERM = st.integers(1, 3)
-GAP = st.integers(0, 6)
-UNTIL = st.integers(0, 60)
+GAP = st.sampled_from((0, 1, 2, 6))
+UNTIL = st.sampled_from((20, 60, 200))
 T = st.just(0)  # the course of time is put in afterwards
 
 SENT = st.one_of(
@@ -52,8 +52,10 @@ SENT = st.one_of(
     st.builds(traces.beats, T, NODE, NODE, TERM),
     st.builds(Send, T, NODE, NODE, T, st.just({"type": "Foreign", "colour": "blue"})),
 )
-RECORDS = st.one_of(
+RECORDS = st.one_of(  # some twice, so that properties meet what they read
     SENT,
+    st.builds(Lead, T, NODE, TOKEN, UNTIL),
+    st.builds(traces.began, T, NODE, TOKEN),
     st.builds(traces.disk, T, NODE, TERM, st.none() | NODE),
     st.builds(Lead, T, NODE, TOKEN, st.none() | UNTIL),
     st.builds(Follow, T, NODE, st.none() | NODE, TOKEN),
@@ -76,7 +78,7 @@ RECORDS = st.one_of(
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[Record, ...]:
     told, now = [], 0
-    for record in draw(st.lists(RECORDS, max_size=40)):
+    for record in draw(st.lists(RECORDS, min_size=15, max_size=60)):
         now += draw(GAP)
         told.append(type(record)(**{**_fields(record), "t": now}))
     return (*told, End(now + draw(GAP)))
