@@ -231,7 +231,7 @@ const lanes = {
     context.fill();
   },
   drawCrosses(context, courses) {
-    context.globalAlpha = Math.max(0.5, context.globalAlpha);
+    context.globalAlpha = 1;
     context.lineWidth = 1.8;
     context.beginPath();
     for (const [, , x, y] of courses) {
@@ -330,21 +330,29 @@ const lanes = {
   // -- what is under the pointer ---------------------------------------------------------------
 
   hit(x, y) {
-    let best = null;
-    let distance = 9;
-    for (const [gx, gy, position] of this.drawn.glyphs) {
-      const away = Math.hypot(gx - x, (gy - y) * 0.8);
-      // Of several in one place the last one drawn lies on top.
-      if (away <= distance) { best = { position }; distance = away; }
+    const near = this.drawn.glyphs
+      .map(([gx, gy, position]) => ({ position, away: Math.hypot(gx - x, (gy - y) * 0.8) }))
+      .filter(({ away }) => away <= 9);
+    if (near.length) {
+      const least = Math.min(...near.map(({ away }) => away));
+      const here = near.filter(({ away }) => away <= least + 1.5).map(({ position }) => position);
+      return { position: this.pick(here), here };
     }
-    if (best) return best;
-    distance = 5;
+    let best = null;
+    let distance = 5;
     for (const [x0, y0, x1, y1, arrow] of this.drawn.arrows) {
       const away = fromSegment(x, y, x0, y0, x1, y1);
       if (away < distance) { best = { arrow, late: Math.abs(y - y1) < Math.abs(y - y0) }; distance = away; }
     }
-    if (best) return best;
-    return hitSpan(this.drawn.spans, x, y);
+    return best ?? hitSpan(this.drawn.spans, x, y);
+  },
+  // Of several in one place one that changed something; another click takes the next.
+  pick(here) {
+    const at = here.indexOf(view.selected);
+    if (at >= 0) return here[(at + here.length - 1) % here.length];
+    const { records, before } = model;
+    const idle = (position) => records[position].kind === "step" && before[position] === records[position].after;
+    return here.findLast((position) => !idle(position)) ?? here[here.length - 1];
   },
 };
 

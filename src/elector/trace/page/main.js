@@ -57,7 +57,8 @@ function selectHit(hit) {
 function tellOf(hit) {
   if (hit.position !== undefined) {
     const record = model.records[hit.position];
-    return [describe(record), timeText(record.t)];
+    const more = hit.here.length > 1 ? `; ${hit.here.length} events here, click again for the next` : "";
+    return [describe(record), timeText(record.t) + more];
   }
   if (hit.arrow) {
     const { arrow } = hit;
@@ -227,7 +228,9 @@ function drawFacts() {
 }
 
 function drawTally() {
-  const count = (kind, of) => model.spans.filter((span) => span.kind === kind && span.of === of).length;
+  const count = (kind, of) => new Set(model.spans
+    .filter((span) => span.kind === kind && span.of === of)
+    .map((span) => `${span.lane} ${span.other} ${span.label}`)).size;
   const refused = model.records.filter((record) => record.kind === "write" && !record.accepted).length;
   const dropped = model.arrows.filter((arrow) => arrow.fate === "dropped").length;
   const parts = [[count("overlap", "belief"), "time two lead", "times two lead"], [count("overlap", "work"), "time two work", "times two work"],
@@ -261,9 +264,7 @@ function setTheme(theme) {
   view.changed();
 }
 
-view.frame = 0;
 view.listeners.push(() => {
-  view.frame += 1;
   view.width = lanes.canvas.clientWidth;
   lanes.draw();
   office.draw();

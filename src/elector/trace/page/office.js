@@ -99,6 +99,7 @@ const office = {
   drawOverlaps(context) {
     context.font = font(11, 600);
     context.textBaseline = "middle";
+    this.named = -Infinity;
     for (const span of model.spans) {
       if (span.kind !== "overlap" && span.kind !== "outlived") continue;
       const place = extent(span);
@@ -110,13 +111,13 @@ const office = {
         context.fillRect(place.left, this.HEAD - 2, width, this.height);
         context.fillStyle = colours.bad;
         context.fillRect(place.left, this.HEAD - 4, width, 3);
-        this.nameOverlap(context, place, span);
+        if (!this.isNamed(span)) this.nameOverlap(context, place, span);
       }
-      for (const lane of [span.lane, span.other]) {
+      for (const lane of [span.lane, span.other]) { // the older token first
         const [y, height] = this.track(this.rowOf(lane), span.of);
         this.drawn.spans.push([place.left, y, width, height, span]);
         context.fillStyle = colours.bad;
-        if (!grave && lane !== this.former(span)) {
+        if (!grave && lane !== span.lane) {
           context.fillRect(place.left, y + height - 2, width, 2);
           continue;
         }
@@ -133,18 +134,19 @@ const office = {
       this.drawn[grave ? "overlaps" : "outlived"] += 1;
     }
   },
-  // Of a former leader and a new one the former has the older token.
-  former(span) {
-    const [first, second] = span.label.match(/\d+/g).map(Number);
-    return first < second ? span.lane : span.other;
+  // Work that overlaps while belief does has its name there.
+  isNamed(span) {
+    const pair = (one) => [one.lane, one.other].sort().join();
+    return span.of === "work" && model.spans.some((other) => other.kind === "overlap" && other.of === "belief"
+      && pair(other) === pair(span) && other.begin <= span.end && other.end >= span.begin);
   },
   nameOverlap(context, place, span) {
     const text = span.of === "work" ? "two at work" : "two lead";
     const half = context.measureText(text).width / 2;
     const middle = (Math.max(place.left, 0) + Math.min(place.left + place.width, view.width)) / 2;
     context.textAlign = "center";
-    if (this.named !== undefined && Math.abs(this.named - middle) < 2 * half && this.namedFrame === view.frame) return;
-    [this.named, this.namedFrame] = [middle, view.frame];
+    if (middle - this.named < 2 * half + 8) return; // they would lie on one another
+    this.named = middle;
     haloed(context, text, Math.min(Math.max(middle, half + 2), view.width - half - 2), 9, colours.bad);
   },
 

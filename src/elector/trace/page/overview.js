@@ -28,8 +28,12 @@ const overview = {
     }
     for (const span of model.spans) {
       if (span.kind !== "overlap") continue;
+      const left = this.x(span.begin, width);
+      const across = Math.max(this.x(span.end, width) - left, 2);
+      context.fillStyle = colours["bad-wash"];
+      context.fillRect(left, 0, across, height);
       context.fillStyle = colours.bad;
-      context.fillRect(this.x(span.begin, width), 0, Math.max(this.x(span.end, width) - this.x(span.begin, width), 2), height);
+      context.fillRect(left, 0, across, 4);
     }
     for (const verdict of DATA.verdicts) {
       if (verdict.outcome !== "violated" || verdict.at === undefined) continue;

@@ -11,10 +11,10 @@ reads the records of one run in order, and hands out `Span` values.
 [('belief', 10, 30), ('stale', 30, 40)]
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from elector.trace import records
 from elector.trace.records import Record
@@ -39,7 +39,7 @@ class Span(msgspec.Struct, frozen=True, omit_defaults=True):
         label: in a few words.
         token: of the tenure, where there is one.
         record: number of the record that began it.
-        other: the second node of an overlap.
+        other: the second node of an overlap, that with the newer token; the holder of a lease.
         of: what overlaps: ``belief`` or ``work``.
     """
 
@@ -140,8 +140,8 @@ class Teller:
             self._add(Span("down", node, begin, end, "down", record=number))
         for lane in list(self._severed):
             self._end_severed(lane, end)
-        self._spans += _overlaps(self._spans)
-        return sorted(self._spans, key=lambda span: (span.begin, span.end))
+        self._spans += list(_overlaps(self._spans))
+        return sorted(self._spans, key=lambda span: (span.begin, span.end, span.lane))
 
     def _add(self, span: Span) -> None:
         if span.end > span.begin:
@@ -264,55 +264,77 @@ class Teller:
 
 # -- two at once ---------------------------------------------------------------------------------
 
-_SIDES = {"belief": "belief", "stale": "belief", "work": "work", "stopping": "work"}
-
 
 def _overlaps(spans: Sequence[Span]) -> Iterator[Span]:
     """Where two nodes lead, or work, at the same time.
 
-    It is grave (``overlap``) if both have a right to lead, or the same token, or if the works of
-    both run. A former leader that stands still, or that has no lease and has not yet heard of a
-    newer one, merely outlived its office.
+    It is grave (``overlap``) if both have a right to lead, or the same token, or if the work of
+    one runs when that of the other begins. A former leader that stood still while its lease ran
+    out, or that has no lease and has not heard of a newer one, merely outlived its office.
     """
-    pauses: dict[int, list[Span]] = {}
-    for span in spans:
-        if span.kind == "pause":
-            pauses.setdefault(span.lane, []).append(span)
+    beliefs = [span for span in spans if span.kind in {"belief", "stale"}]
     leased = any(span.kind == "lease" for span in spans)
+    for first, second in _meetings(beliefs):
+        rightful = leased and first.kind == second.kind == "belief"
+        yield _both(first, second, "belief", grave=rightful or first.token == second.token)
+    pauses = [span for span in spans if span.kind == "pause"]
+    for first, second in _meetings(_whole_works(spans)):
+        grave = not any(
+            pause.lane == first.lane
+            and (_covers(pause, second.begin) or _slept_through_its_end(first, pause, beliefs))
+            for pause in pauses
+        )
+        yield _both(first, second, "work", grave=grave)
+
+
+def _meetings(spans: Iterable[Span]) -> Iterator[tuple[Span, Span]]:
+    """Pairs of different nodes whose spans share some time; the one that began first is first."""
     active: list[Span] = []
-    for span in sorted((s for s in spans if s.kind in _SIDES), key=lambda s: (s.begin, s.end)):
+    for span in sorted(spans, key=lambda s: (s.begin, s.end)):
         active = [other for other in active if other.end > span.begin]
-        for other in active:
-            if other.lane != span.lane and _SIDES[other.kind] == _SIDES[span.kind]:
-                yield from _meeting(other, span, pauses, leased=leased)
+        yield from ((other, span) for other in active if other.lane != span.lane)
         active.append(span)
 
 
-def _meeting(
-    first: Span, second: Span, pauses: dict[int, list[Span]], *, leased: bool
-) -> Iterator[Span]:
-    begin, end = second.begin, min(first.end, second.end)
-    side = _SIDES[first.kind]
-    if side == "belief":
-        rightful = leased and first.kind == second.kind == "belief"
-        grave = rightful or first.token == second.token
-        yield _both(first, second, begin, end, grave=grave)
-        return
-    still = [*pauses.get(first.lane, ()), *pauses.get(second.lane, ())]
-    edges = sorted({begin, end, *(e for p in still for e in (p.begin, p.end) if begin < e < end)})
-    for left, right in pairwise(edges):
-        paused = any(p.begin <= left and right <= p.end for p in still)
-        yield _both(first, second, left, right, grave=not paused)
+def _whole_works(spans: Sequence[Span]) -> list[Span]:
+    """Work goes on while it is told to stop."""
+    works: list[Span] = []
+    last: dict[int, Span] = {}
+    for span in sorted(spans, key=lambda s: s.begin):
+        if span.kind not in {"work", "stopping"}:
+            continue
+        before = last.get(span.lane)
+        if before is not None and (before.end, before.token) == (span.begin, span.token):
+            works.remove(before)
+            last[span.lane] = replace(before, end=span.end)
+        else:
+            last[span.lane] = span
+        works.append(last[span.lane])
+    return works
 
 
-def _both(first: Span, second: Span, begin: int, end: int, *, grave: bool) -> Span:
+def _covers(pause: Span, t: int) -> bool:
+    return pause.begin <= t <= pause.end
+
+
+def _slept_through_its_end(work: Span, pause: Span, beliefs: Sequence[Span]) -> bool:
+    return any(
+        (belief.kind, belief.lane, belief.token) == ("belief", work.lane, work.token)
+        and _covers(pause, belief.end)
+        for belief in beliefs
+    )
+
+
+def _both(first: Span, second: Span, side: str, *, grave: bool) -> Span:
+    """Both at once; the one with the older token stands first."""
+    old, new = sorted((first, second), key=lambda span: (span.token or 0, span.lane))
     return Span(
         "overlap" if grave else "outlived",
-        first.lane,
-        begin,
-        end,
-        f"tokens {first.token} and {second.token}",
+        old.lane,
+        second.begin,
+        min(first.end, second.end),
+        f"tokens {old.token} and {new.token}",
         record=second.record,
-        other=second.lane,
-        of=_SIDES[first.kind],
+        other=new.lane,
+        of=side,
     )
