@@ -13,7 +13,7 @@ A process that is killed leaves at most one torn line, the last one.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -26,6 +26,8 @@ from elector.trace.records import FORMAT, Header, Record
 _encoder = msgspec.json.Encoder()
 _records: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 _headers = msgspec.json.Decoder(Header)
+
+_BEGINNING = b'{"kind":"header"'
 
 
 class _AnyHeader(msgspec.Struct):
@@ -51,7 +53,7 @@ class Writer:
 
     def __init__(self, target: Path | BinaryIO, header: Header, *, flushes: bool = False) -> None:
         self._owns = isinstance(target, Path)
-        self._stream = _create(target) if isinstance(target, Path) else target
+        self._stream = create(target) if isinstance(target, Path) else target
         self._flushes = flushes
         self._line(header)
 
@@ -81,12 +83,17 @@ class Writer:
         self.close()
 
 
-def _create(path: Path) -> BinaryIO:
+def create(path: Path) -> BinaryIO:
+    """Make the file of a trace, for this user alone.
+
+    Raises:
+        TraceError: it cannot be made, or has something in it.
+    """
     try:
         stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb")
     except OSError as error:
         raise TraceError(f"cannot write the trace {path}: {error.strerror}") from error
-    if stream.tell() or os.fstat(stream.fileno()).st_size:
+    if os.fstat(stream.fileno()).st_size:
         stream.close()
         raise TraceError(
             f"{path} is not empty: a trace is of one run alone; name another file or remove it"
@@ -94,12 +101,63 @@ def _create(path: Path) -> BinaryIO:
     return stream
 
 
-def read(path: Path, *, tolerant: bool = False) -> tuple[Header, Iterator[Record]]:
+class Records:
+    """The records of a file, read as they are asked for.
+
+    Attributes:
+        torn: the number of the last line, if it has no end and was left out; known at the end.
+    """
+
+    def __init__(self, path: Path, stream: BinaryIO, header: Header, *, tolerant: bool) -> None:
+        self.torn: int | None = None
+        self._path = path
+        self._header = header
+        self._tolerant = tolerant
+        self._lines = self._read(stream)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Record:
+        return next(self._lines)
+
+    def close(self) -> None:
+        """Read no further."""
+        self._lines.close()
+
+    def _read(self, stream: BinaryIO) -> Generator[Record]:
+        with stream:
+            for number, line in enumerate(stream, start=2):
+                if not line.endswith(b"\n"):
+                    self._tear(number)
+                    return
+                try:
+                    yield _records.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise self._nonsense(number, error) from error
+
+    def _tear(self, number: int) -> None:
+        if not self._tolerant:
+            raise TraceError(
+                f"{self._path}, line {number}: the trace ends in the middle of this line, as a "
+                "killed process leaves it; remove the line to read the rest"
+            )
+        self.torn = number
+
+    def _nonsense(self, number: int, error: Exception) -> TraceError:
+        return TraceError(
+            f"{self._path}, line {number}: this is no record of format {FORMAT}: {error}; the "
+            f"file was damaged or edited after elector {self._header.elector} wrote it"
+        )
+
+
+def read(path: Path, *, tolerant: bool = False) -> tuple[Header, Records]:
     """Read a trace, record by record.
 
     Args:
         path: of the file.
-        tolerant: a torn last line, as a killed process leaves it, ends the trace.
+        tolerant: a torn last line, as a killed process leaves it, ends the trace, and
+            `Records.torn` is its number.
 
     Raises:
         TraceError: it cannot be read, is no trace, is of another version, or has a line that
@@ -115,13 +173,20 @@ def read(path: Path, *, tolerant: bool = False) -> tuple[Header, Iterator[Record
     except BaseException:
         stream.close()
         raise
-    return header, _rest(path, stream, tolerant=tolerant)
+    return header, Records(path, stream, header, tolerant=tolerant)
 
 
 def _header(path: Path, line: bytes) -> Header:
+    if not line:
+        raise TraceError(f"{path} is empty: nothing was written into it")
     try:
         known = msgspec.json.decode(line, type=_AnyHeader)
     except (msgspec.DecodeError, UnicodeDecodeError):
+        if line.startswith(_BEGINNING) and not line.endswith(b"\n"):
+            raise TraceError(
+                f"{path}, line 1: the header has no end, and nothing comes after it: this trace "
+                "cannot be used"
+            ) from None
         known = _AnyHeader()
     if known.kind != "header":
         raise TraceError(f"{path} is no trace of elector: line 1 is not the header of one")
@@ -132,24 +197,8 @@ def _header(path: Path, line: bytes) -> Header:
         )
     try:
         return _headers.decode(line)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TraceError(f"{path}, line 1: the header makes no sense: {error}") from error
-
-
-def _rest(path: Path, stream: BinaryIO, *, tolerant: bool) -> Iterator[Record]:
-    with stream:
-        for number, line in enumerate(stream, start=2):
-            if not line.endswith(b"\n"):
-                if tolerant:
-                    return
-                raise TraceError(
-                    f"{path}, line {number}: the trace ends in the middle of this line, as a "
-                    "killed process leaves it; remove the line to read the rest"
-                )
-            try:
-                yield _records.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise TraceError(f"{path}, line {number}: this is no record: {error}") from error
 
 
 def digest(records: Iterable[Record]) -> str:

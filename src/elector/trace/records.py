@@ -232,11 +232,16 @@ class Lead(_Record, frozen=True):
 
 
 class Follow(_Record, frozen=True):
-    """A node says who leads; None: it does not know."""
+    """A node says who leads; None: it does not know.
+
+    Attributes:
+        name: the leader's, if it is not one of the nodes of this trace; `leader` is None then.
+    """
 
     node: int
     leader: int | None
     token: int
+    name: str = ""
 
 
 class StepDown(_Record, frozen=True):
