@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import click
 
@@ -95,6 +96,12 @@ TERM, and killed before anyone else can lead.""",
     help="The work is to be done once by all replicas together: if another one completed it "
     "while this one waited, exit 0 without running it.",
 )
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="ELECTOR_TRACE",
+    help="Write all that this candidate does into a new file. [default: no trace]",
+)
 @click.option("-q", "--quiet", count=True, help="Say only what went wrong.")
 @click.option("-v", "--verbose", count=True, help="Say more; twice for the engine's log.")
 @json_option
@@ -109,6 +116,7 @@ def command(
     timeout: str | None,
     on_loss: str,
     once: bool,
+    trace: Path | None,
     quiet: int,
     verbose: int,
     as_json: bool,
@@ -127,7 +135,12 @@ def command(
     )
     job = Job(command, timeout_ns, campaign_on_loss=on_loss == "campaign", once=once)
     say = teller(election, verbose - quiet, as_json=as_json)
-    raise click.exceptions.Exit(Supervisor(settings, job, say).run())
+    recorder = None
+    if trace is not None:
+        from elector.runtime.recorder import Recorder
+
+        recorder = Recorder(trace, settings, lambda text: say("trace", text))
+    raise click.exceptions.Exit(Supervisor(settings, job, say, recorder).run())
 
 
 def _require_executable(name: str) -> None:

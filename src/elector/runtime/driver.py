@@ -10,7 +10,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from elector.clock import now_ns
 from elector.core.duration import SECOND_NS, format_duration
@@ -63,6 +63,9 @@ from elector.runtime.settings import Settings
 from elector.runtime.watchdog import overrun
 from elector.stores import port
 
+if TYPE_CHECKING:
+    from elector.runtime.recorder import Recorder
+
 _LOOK = "look"
 _TIMERS = (RETRY, RENEW, DEADLINE, _LOOK)
 _LOOK_LATER_NS = 20_000_000
@@ -106,6 +109,7 @@ class Driver:
         "_observing",
         "_outstanding",
         "_protocol",
+        "_recorder",
         "_registering",
         "_state",
         "_watch",
@@ -119,7 +123,12 @@ class Driver:
     )
 
     def __init__(
-        self, engine: Engine, store: port.Store, settings: Settings, listener: Listener
+        self,
+        engine: Engine,
+        store: port.Store,
+        settings: Settings,
+        listener: Listener,
+        recorder: "Recorder | None" = None,
     ) -> None:
         self.engine = engine
         self.settings = settings
@@ -138,6 +147,7 @@ class Driver:
         self._registering = asyncio.Lock()
         self._outstanding: set[asyncio.Task[None]] = set()
         self._asked_at: int | None = None
+        self._recorder = recorder
 
     # -- from other threads --------------------------------------------------------------
 
@@ -151,7 +161,7 @@ class Driver:
     def work_stopped(self, holding: Holding, *, failed: bool = False) -> None:
         """The work of a tenure has returned; from any thread."""
         self.engine.check_process()  # before any lock: a fork may have copied it locked
-        if holding.work_stopped():
+        if holding.work_stopped(failed=failed):
             self.engine.watchdog.forget(holding)
             self.post(WorkStopped, holding.token, failed)
 
@@ -177,7 +187,10 @@ class Driver:
         self._inbox = [event]
         try:
             while self._inbox:
-                self._state, effects = self._protocol.step(self._state, self._inbox.pop(0))
+                taken = self._inbox.pop(0)
+                self._state, effects = self._protocol.step(self._state, taken)
+                if self._recorder is not None:
+                    self._recorder.step(taken, effects, self._state)
                 for effect in effects:
                     self._perform(effect)
         finally:
@@ -230,8 +243,9 @@ class Driver:
     def _lead(self, effect: Lead) -> None:
         self._log("leads, token %d", effect.token)
         self._asked_at = None
+        note = None if self._recorder is None else self._recorder.work
         self.holding = Holding(
-            self.settings.election, self.candidate.name, effect.token, effect.deadlines
+            self.settings.election, self.candidate.name, effect.token, effect.deadlines, note
         )
         self.listener.leads(self.holding)
 
@@ -488,9 +502,15 @@ class Driver:
     def leave(self) -> None:
         """At the interpreter's end: withdraw, unless there is work, which ends with us."""
         if self.holding is not None and self.holding.entered and not self.holding.stopped:
-            self.engine.left(self)
+            self.give_up_leaving()
         else:
             self.feed(Withdraw(now_ns()))
+
+    def give_up_leaving(self) -> None:
+        """Let the interpreter end without us; from any thread."""
+        self.engine.left(self)
+        if self._recorder is not None:
+            self._recorder.close()
 
     async def left(self) -> None:
         """Wait, on the engine thread, until the candidate has left the election."""
@@ -505,6 +525,8 @@ class Driver:
             self.engine.timers.forget(self._on_timer, _TIMERS)
             await self.engine.release_store(self.settings.store)
         finally:
+            if self._recorder is not None:
+                self._recorder.end()
             self.engine.left(self)
             self.closed.set_result(None)
 
@@ -524,13 +546,32 @@ class Driver:
             await asyncio.wait(others, timeout=left)
 
 
-async def join(engine: Engine, settings: Settings, listener: Listener) -> Driver:
+async def join(
+    engine: Engine, settings: Settings, listener: Listener, recorder: "Recorder | None" = None
+) -> Driver:
     """Open the store and make a driver; it does not stand yet. Runs on the engine thread.
+
+    Args:
+        engine: of this process.
+        settings: of the candidate.
+        listener: the front end.
+        recorder: writes down what the candidate does; closed, too, if it comes to nothing.
 
     Raises:
         StoreUnavailable: the store does not answer.
         ConfigurationError: the store cannot keep so short a lease.
     """
+    try:
+        return await _join(engine, settings, listener, recorder)
+    except BaseException:
+        if recorder is not None:
+            recorder.close()
+        raise
+
+
+async def _join(
+    engine: Engine, settings: Settings, listener: Listener, recorder: "Recorder | None"
+) -> Driver:
     store = await engine.store(settings.store)
     least_ns, ttl_ns = store.traits.least_ttl_ns, settings.timing.ttl_ns
     if ttl_ns < least_ns:
@@ -539,8 +580,12 @@ async def join(engine: Engine, settings: Settings, listener: Listener) -> Driver
             f"a ttl of {format_duration(ttl_ns)} is too short for a {settings.store.scheme}:// "
             f"store: it keeps leases from {format_duration(least_ns)} on; raise ttl"
         )
-    driver = Driver(engine, store, settings, listener)
+    driver = Driver(engine, store, settings, listener, recorder)
     engine.joined(driver, driver.leave)
+    if recorder is not None:
+        # It is waited for at the interpreter's end, and ends when the driver has left.
+        engine.joined(recorder, lambda: None)
+        recorder.begin(driver.candidate, lambda: engine.left(recorder))
     return driver
 
 

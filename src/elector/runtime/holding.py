@@ -3,22 +3,29 @@
 import os
 import threading
 from collections.abc import Callable
+from typing import Literal
 
 from elector.clock import now_ns
 from elector.core.duration import SECOND_NS, format_duration
 from elector.core.office import Deadlines, EndReason
 from elector.errors import LeadershipLost, NotLeader
 
+WorkNews = Literal["began", "stopping", "stopped"]
+Note = Callable[[int, WorkNews, bool], None]
+"""Told the token, what happened to the work, and whether the work had failed."""
+
 
 class Holding:
     """One stay in office: who, under which token, until when, and how far it is.
 
     Written by the engine thread, read by all. The lock decides the one race that matters:
-    whether the work began before it was told to stop.
+    whether the work began before it was told to stop. What is noted of the work is noted
+    under it, in that order.
     """
 
     __slots__ = (
         "_lock",
+        "_note",
         "_on_over",
         "aborted",
         "candidate",
@@ -34,7 +41,14 @@ class Holding:
         "worker",
     )
 
-    def __init__(self, election: str, candidate: str, token: int, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        election: str,
+        candidate: str,
+        token: int,
+        deadlines: Deadlines,
+        note: Note | None = None,
+    ) -> None:
         self.election = election
         self.candidate = candidate
         self.token = token
@@ -47,6 +61,7 @@ class Holding:
         self.stop_reason: EndReason | None = None
         self.worker: object = None  # the task or thread that is at work
         self.stop_work: Callable[[], None] | None = None  # how the front end stops it
+        self._note = note
         self._lock = threading.Lock()
         self._on_over: list[Callable[[], None]] | None = None
 
@@ -69,6 +84,7 @@ class Holding:
             if self.stopped:
                 raise NotLeader(f"{self!r} has been given back unused; wait for the next one")
             self.entered = True
+            self._noted("began")
 
     def tell_to_stop(self, reason: EndReason) -> bool:
         """Note why the work must stop; True if there is work to be told."""
@@ -76,13 +92,21 @@ class Holding:
             self.stop_reason = reason
             if not self.entered:
                 self.stopped = True
+            if not self.stopped:
+                self._noted("stopping")
             return not self.stopped
 
-    def work_stopped(self) -> bool:
+    def work_stopped(self, *, failed: bool = False) -> bool:
         """Note that the work has returned; False if that was known."""
         with self._lock:
             known, self.stopped = self.stopped, True
+            if self.entered and not known:
+                self._noted("stopped", failed=failed)
             return not known
+
+    def _noted(self, what: WorkNews, *, failed: bool = False) -> None:
+        if self._note is not None:
+            self._note(self.token, what, failed)
 
     def begin_abort(self) -> bool:
         """Note that the work is late; False if it has stopped, or if that was known."""

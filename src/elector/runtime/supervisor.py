@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -35,6 +35,9 @@ from elector.runtime.driver import Driver, Listener, join
 from elector.runtime.engine import Engine
 from elector.runtime.holding import Holding
 from elector.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from elector.runtime.recorder import Recorder
 
 EXIT_NOT_ELECTED = 75
 EXIT_LEADERSHIP_LOST = 76
@@ -76,12 +79,16 @@ class Supervisor:
         settings: of the candidate; `on_overrun` is the supervisor's own affair.
         job: the command.
         say: ``say(event, text, **facts)`` tells people what happens.
+        recorder: writes the candidate's trace.
     """
 
-    def __init__(self, settings: Settings, job: Job, say: Say) -> None:
+    def __init__(
+        self, settings: Settings, job: Job, say: Say, recorder: "Recorder | None" = None
+    ) -> None:
         self._settings = msgspec.structs.replace(settings, on_overrun=self._overrun)
         self._job = job
         self._say = say
+        self._recorder = recorder
         self._news: deque[Callable[[], None]] = deque()
         self._woken, self._wake = _wake_up_pipe()
         self._driver: Driver | None = None
@@ -115,7 +122,8 @@ class Supervisor:
                 self._on_extended,
                 self._on_troubled,
             )
-            self._driver = engine.submit(join(engine, self._settings, listener)).result()
+            joining = engine.submit(join(engine, self._settings, listener, self._recorder))
+            self._driver = joining.result()
             self._remember_where_history_stood()
             self._driver.post(Start)
             self._driver.observe()
@@ -166,7 +174,7 @@ class Supervisor:
         try:
             driver.engine.submit(driver.left()).result(patience_ns / SECOND_NS)
         except TimeoutError:
-            driver.engine.left(driver)  # so that the interpreter's end does not wait once more
+            driver.give_up_leaving()  # so that the interpreter's end does not wait once more
 
     # -- signals -------------------------------------------------------------------------
 
@@ -241,8 +249,10 @@ class Supervisor:
         _inherit_orphans()
 
     def _environment(self, holding: Holding) -> dict[str, str]:
+        inherited = dict(os.environ)
+        inherited.pop("ELECTOR_TRACE", None)  # that file is ours; an elector inside would refuse it
         return {
-            **os.environ,
+            **inherited,
             "ELECTOR_ELECTION": holding.election,
             "ELECTOR_CANDIDATE": holding.candidate,
             "ELECTOR_TOKEN": str(holding.token),
