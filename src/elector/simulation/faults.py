@@ -81,7 +81,7 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         loss, duplicate: of a message between members.
         disk: how long a durable write takes.
         votes_only: nothing but a vote for another node waits for the disk.
-        late_ns: how late a timer may be.
+        late_ns, early_ns: how late or early a timer may be; only candidates have early ones.
         crash: that a process is killed, at each effect.
         down: how long a killed process is down.
         drift_ppm: clock rates are drawn within this.
@@ -101,6 +101,7 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     disk: tuple[int, int] = (0, 2 * MS)
     votes_only: bool = False
     late_ns: int = 0
+    early_ns: int = 0
     crash: float = 0.0
     down: tuple[int, int] = (0, 500 * MS)
     drift_ppm: int = 0
@@ -312,6 +313,8 @@ def draw_faults(
     weather = plan.weather
     if plan.swarm:
         weather = _swarm_weather(random, unit_ns, drift_ppm)
+        if world == "lease" and weather.late_ns:
+            weather = msgspec.structs.replace(weather, early_ns=MS)
         kinds = tuple(
             name
             for name, kind in KINDS.items()
@@ -325,7 +328,10 @@ def draw_faults(
     troubles = []
     at = random.randint(0, 2 * unit_ns)
     while kinds and at < duration_ns:
-        troubles.append(_trouble(random, random.choice(kinds), at, nodes, unit_ns, drift_ppm))
+        trouble = _trouble(random, random.choice(kinds), at, nodes, unit_ns, drift_ppm)
+        if world == "lease" and trouble.what == "drift" and random.random() < 1 / 4:
+            trouble = msgspec.structs.replace(trouble, nodes=(STORE,))
+        troubles.append(trouble)
         at += 1 + int(random.expovariate(1.0) * gap)
     return Faults(weather, tuple(_over_by(trouble, duration_ns) for trouble in troubles))
 

@@ -2,11 +2,15 @@
 
 The candidates are the production protocol, unchanged. What is judged is told in records; the
 world itself judges nothing.
+
+>>> world = Candidates(3, LeaseTiming.of("15s"), store="etcd")
+>>> world.begin()
+>>> world.run_until(10**9, world.agreed), world.leader() is None
+(True, False)
 """
 
 from collections.abc import Callable
-
-import msgspec
+from typing import Any
 
 from elector.core.effects import (
     AbortWork,
@@ -16,70 +20,31 @@ from elector.core.effects import (
     Lead,
     LeaveQueue,
     Observe,
+    Refuse,
     Release,
     Renew,
     SetTimer,
     StepDown,
     StopWork,
+    Withdrawn,
 )
-from elector.core.events import (
-    CandidateEvent,
-    Changed,
-    Desist,
-    Failed,
-    Granted,
-    Health,
-    Lost,
-    Occupied,
-    OutcomeLost,
-    Released,
-    Renewed,
-    Resign,
-    Start,
-    TimerFired,
-    Withdraw,
-    WorkStopped,
-)
-from elector.core.identity import Candidate
-from elector.core.office import Led, Observation
+from elector.core.events import Desist, Health, Resign, Start, Withdraw, WorkStopped
+from elector.core.office import Led
 from elector.core.timing import LeaseTiming
 from elector.protocols.lease import LeaseCandidate
 from elector.simulation.chance import Chance
-from elector.simulation.clock import Clock
-from elector.simulation.faults import MS, STORE, Faults, Trouble
-from elector.simulation.store import Refusal, Register, model_named
-from elector.simulation.world import Deed, Watcher, World
+from elector.simulation.faults import STORE, Faults, Trouble
+from elector.simulation.processes import MakeCandidate, OnStep, Process, Told, number_of
+from elector.simulation.store import MakeRegister, Model, Register
+from elector.simulation.traffic import Traffic
+from elector.simulation.world import Deed, Watcher
 from elector.trace import records
-from elector.trace.plain import plain
-
-MakeCandidate = Callable[[Candidate, LeaseTiming], LeaseCandidate]
-OnStep = Callable[[int, Candidate, CandidateEvent, tuple[CandidateEffect, ...]], None]
-_Request = Acquire | Renew | Release
-_Reply = Callable[[int], CandidateEvent]
 
 _NO_FAULTS = Faults()
 _WRITES_PER_TTL = 5
-_PROMPT, _REFUSED, _LOST_REQUEST, _LOST_REPLY, _LATE_REQUEST, _LATE_REPLY, _TWICE = range(7)
 
 
-class _Process:
-    """One candidate's process: what it runs, and what of it the world has to know."""
-
-    def __init__(self, who: Candidate, machine: LeaseCandidate) -> None:
-        self.who = who
-        self.machine = machine
-        self.state = machine.initial()
-        self.alive = True
-        self.timers: dict[str, int] = {}
-        self.unanswered: set[int] = set()
-        self.applied_at = 0
-        self.listens = True
-        self.work: int | None = None  # token of the work that runs
-        self.office: int | None = None  # token under which it is in office
-        self.seen: Observation | None = None
-
-
-class Candidates(World):
+class Candidates(Traffic):
     """n candidates of one election.
 
     Args:
@@ -89,8 +54,12 @@ class Candidates(World):
         chance: where choices come from.
         watchers: who is told what happens.
         make: makes a candidate; other than `LeaseCandidate` to try other code.
-        store: the name of the store's model.
+        store: the store's model, or its name.
+        make_register: makes the store.
         on_step: told of every step, for those who look inside.
+
+    Attributes:
+        newest_write: the highest token that the guarded resource has accepted.
     """
 
     def __init__(
@@ -102,428 +71,207 @@ class Candidates(World):
         watchers: tuple[Watcher, ...] = (),
         *,
         make: MakeCandidate = LeaseCandidate,
-        store: str = "sqlite",
+        store: str | Model = "sqlite",
+        make_register: MakeRegister = Register,
         on_step: OnStep | None = None,
     ) -> None:
-        super().__init__(nodes, faults, chance or Chance(), watchers)
-        self.timing = timing
-        self.register = Register(model_named(store), timing.ttl_ns)
-        self.store_clock = Clock()
-        self.events = 0
-        self.processes: list[_Process] = []
+        chosen = chance or Chance()
+        super().__init__(
+            nodes, timing, faults, chosen, watchers, make, on_step, store, make_register
+        )
         self.newest_write = 0
-        self._make = make
-        self._on_step = on_step
-        self._births = 0
-        self._timer = 0
-        self._mute = [0] * nodes
-        self._numb = [0] * nodes
-        self._slow = [0] * nodes
-        self._down = self._silent = 0
-        self._lenient_until = 0
-        self._delay = self.weather.delay.sampler(self.chance.random)
+        self._withdrawn: dict[int, int] = {}  # node: when another one joins in its place
+        self._performers: dict[type[CandidateEffect], Callable[[Process, Any], None]] = {
+            SetTimer: self.set_timer,
+            Acquire: self._ask,
+            Renew: self.send,
+            Release: self.send,
+            Lead: self._lead,
+            Extend: self._extend,
+            StepDown: self._step_down,
+            StopWork: self._stop_work,
+            AbortWork: self._abort_work,
+            LeaveQueue: lambda process, _: self.leave_line(process),
+            Observe: self._observe,
+            Withdrawn: self._left,
+        }
 
-    def begin(self) -> None:
-        """See `World.begin`."""
-        self.store_clock = self.new_clock("clock of the store")
-        shows, ppm = self.store_clock.shows(0), self.store_clock.ppm
-        self.tell(records.Clock(self.now, STORE, shows, ppm, "start"))
-        self.processes = [self._new_process(node) for node in range(self.nodes)]
-        super().begin()
+    def perform(self, process: Process, effect: CandidateEffect) -> None:
+        """See `Processes.perform`."""
+        performer = self._performers.get(type(effect))
+        if performer is not None:
+            performer(process, effect)
+        elif type(effect) is not Refuse:  # which is said loudly, and does nothing
+            raise TypeError(f"no world can do this: {effect!r}")
 
-    # -- who leads -----------------------------------------------------------------------
+    # -- office --------------------------------------------------------------------------
 
-    def leader(self) -> int | None:
-        """Who is in office, under the newest token."""
-        offices = {n: p.office for n, p in enumerate(self.processes) if p.office is not None}
-        return max(offices, key=offices.__getitem__) if offices else None
+    def _ask(self, process: Process, request: Acquire) -> None:
+        process.listens = True
+        self.send(process, request)
 
-    def follows(self, node: int) -> int | None:
-        """Whom a node takes for the leader; itself if it is in office."""
-        seen = self.processes[node].seen
-        return self._number(seen.leader) if isinstance(seen, Led) else None
+    def _lead(self, process: Process, effect: Lead) -> None:
+        process.office = effect.token
+        self._hold(process, effect.token, effect.deadlines.hard_ns)
+        self._begin_work(process, effect.token)
 
-    @staticmethod
-    def _number(name: str) -> int:
-        return int(name.removeprefix("n"))
+    def _extend(self, process: Process, effect: Extend) -> None:
+        self._hold(process, effect.token, effect.deadlines.hard_ns)
 
-    # -- processes -----------------------------------------------------------------------
+    def _hold(self, process: Process, token: int, hard: int) -> None:
+        process.hard = hard
+        if records.Lead in self.wanted:
+            until = process.clock.true(hard)
+            self.tell(records.Lead(self.now, process.number, token, until))
 
-    def _new_process(self, node: int) -> _Process:
-        self._births += 1
-        who = Candidate(f"n{node}", f"n{node}#{self._births}")
-        return _Process(who, self._make(who, self.timing))
+    def _step_down(self, process: Process, effect: StepDown) -> None:
+        process.office = None
+        self.tell(records.StepDown(self.now, process.number, effect.token, effect.reason.value))
 
-    def boot(self, node: int) -> None:
-        """Start a node, as a new instance of the same name."""
-        if self.up[node]:
+    def _observe(self, process: Process, effect: Observe) -> None:
+        seen = process.seen = effect.observation
+        if records.Follow in self.wanted:
+            leader, token = None, 0
+            if isinstance(seen, Led):
+                leader, token = number_of(seen.leader), seen.token
+            self.tell(records.Follow(self.now, process.number, leader, token))
+
+    def _left(self, process: Process, _: Withdrawn) -> None:
+        """It has left the election, and its process ends."""
+        node = process.number
+        until = self._withdrawn.get(node)
+        if until is not None:
+            self.crash(node, max(until, self.now))
+
+    def clock_changed(self, node: int) -> None:
+        """See `Processes.clock_changed`: a tenure's end has another true time now."""
+        super().clock_changed(node)
+        if node == STORE:
             return
-        self.up[node] = True
-        if not self.processes[node].alive:
-            self.processes[node] = self._new_process(node)
-        self.tell(records.Boot(self.now, node, self.processes[node].who.instance))
-        self.feed(self.processes[node], Start)
-
-    def crash(self, node: int, until: int) -> None:
-        """Kill a process and its work without a word; another one starts at `until`."""
-        if not self.up[node]:
-            return
-        self.up[node] = False
         process = self.processes[node]
-        process.alive, process.work, process.office = False, None, None
-        self.tell(records.Crash(self.now, node))
-        self.at(until, lambda: self.boot(node))
-
-    def feed(self, process: _Process, event: Callable[[int], CandidateEvent]) -> None:
-        """Give an event to a candidate, now or when its process is not paused any more."""
-        if not process.alive or self.over:
-            return
-        node = self._number(process.who.name)
-        until = self.paused_until[node]
-        if self.now < until:
-            shuffled = self.chance.random.randrange(3) * MS if not self.chance.replays else 0
-            self.at(until + shuffled, lambda: self.feed(process, event))
-            return
-        self._step(node, process, event(self.clocks[node].shows(self.now)))
-
-    def _step(self, node: int, process: _Process, event: CandidateEvent) -> None:
-        self.events += 1
-        process.state, effects = process.machine.step(process.state, event)
-        if records.Step in self.wanted:
-            told = tuple(plain(effect) for effect in effects)
-            self.tell(records.Step(self.now, node, plain(event), told, plain(process.state)))
-        if self._on_step is not None:
-            self._on_step(node, process.who, event, effects)
-        for effect in effects:
-            if self.weather.crash and self._crashes(node):
-                return
-            self._perform(node, process, effect)
-
-    def _crashes(self, node: int) -> bool:
-        rate, random = self.weather.crash, self.chance.random
-        if not self.chance.choose(f"crash {node}", lambda: int(random.random() < rate), 0):
-            return False
-        low, high = self.weather.down
-        down = self.chance.choose(f"down {node}", lambda: random.randint(low, high), low)
-        self.crash(node, self.now + down)
-        return True
-
-    # -- effects -------------------------------------------------------------------------
-
-    def _perform(self, node: int, process: _Process, effect: CandidateEffect) -> None:
-        match effect:
-            case SetTimer():
-                self._set_timer(node, process, effect)
-            case Acquire() | Renew() | Release():
-                process.listens |= isinstance(effect, Acquire)
-                self._send(node, process, effect)
-            case Lead(token, deadlines):
-                process.office = token
-                self.tell(
-                    records.Lead(self.now, node, token, self.clocks[node].true(deadlines.hard_ns))
-                )
-                self._begin_work(node, process, token)
-            case Extend(token, deadlines):
-                until = self.clocks[node].true(deadlines.hard_ns)
-                self.tell(records.Lead(self.now, node, token, until))
-            case StepDown(token, reason):
-                process.office = None
-                self.tell(records.StepDown(self.now, node, token, reason))
-            case StopWork():
-                self._stop_work(node, process)
-            case AbortWork(token):
-                self.finish(process, token)
-            case LeaveQueue():
-                process.listens = False
-            case Observe(observation):
-                self._observe(node, process, observation)
-            case _:
-                pass
-
-    def _observe(self, node: int, process: _Process, observation: Observation) -> None:
-        process.seen = observation
-        leader, token = None, 0
-        if isinstance(observation, Led):
-            leader, token = self._number(observation.leader), observation.token
-        self.tell(records.Follow(self.now, node, leader, token))
-
-    def _set_timer(self, node: int, process: _Process, timer: SetTimer) -> None:
-        self._timer += 1
-        mine = process.timers[timer.name] = self._timer
-        random, earliest, latest = self.chance.random, timer.earliest, timer.latest
-        name = f"timer {node} {timer.name}"
-        shown = earliest
-        if latest > earliest:
-            width = latest - earliest
-            shown += self.chance.choose(
-                name, lambda: random.choice((0, width, int(random.random() * width))), 0
-            )
-        # Later than the margin allows for is a pause, and those come as such.
-        late = min(self.weather.late_ns, self.timing.margin_ns // 2)
-        if late:
-            shown += self.chance.choose(f"late {node}", lambda: random.randint(0, late), 0)
-        self._wait_for(node, process, timer.name, mine, shown)
-
-    def _wait_for(self, node: int, process: _Process, name: str, mine: int, shown: int) -> None:
-        """Fire when the node's clock shows this, whatever its rate becomes meanwhile."""
-
-        def fire() -> None:
-            if process.timers.get(name) != mine or not process.alive:
-                return
-            if self.clocks[node].shows(self.now) < shown:
-                self._wait_for(node, process, name, mine, shown)
-                return
-            self.feed(process, lambda at: TimerFired(at, name))
-
-        self.at(self.clocks[node].true(shown), fire)
+        if process.office is not None and process.clock.shows(self.now) < process.hard:
+            self._hold(process, process.office, process.hard)
+        if process.work is not None:
+            self.put(process.clock.true(process.hard), self._guard, process, process.work)
 
     # -- work ----------------------------------------------------------------------------
 
-    def _begin_work(self, node: int, process: _Process, token: int) -> None:
+    def _begin_work(self, process: Process, token: int) -> None:
+        node, exposure = process.number, self.exposures[process.number]
         process.work = token
         self.tell(records.Work(self.now, node, token, "began"))
         if records.Write in self.wanted:
-            self._write_later(node, process, token)
-        low, high = self.weather.work
-        if high:
-            random = self.chance.random
-            lasts = self.chance.choose(f"work {node}", lambda: random.randint(low, high), high)
-            self.after(lasts, lambda: self.finish(process, token, by_itself=True))
+            self._write_on(process, token)
+        self.put(process.clock.true(process.hard), self._guard, process, token)
+        longest = exposure.weather.work[1]
+        if longest:
+            lasts = self.choose("work", node, exposure.work, longest)
+            self.put(self.now + lasts, self._return, process, token)
 
-    def _write_later(self, node: int, process: _Process, token: int) -> None:
-        def write() -> None:
-            if process.work != token or not process.alive:
-                return
-            if self.now < self.paused_until[node]:
-                self.at(self.paused_until[node], write)
-                return
-            accepted = token >= self.newest_write
-            self.newest_write = max(self.newest_write, token)
-            self.tell(records.Write(self.now, node, token, accepted, self.newest_write))
-            self._write_later(node, process, token)
+    def _write_on(self, process: Process, token: int) -> None:
+        """The work writes to a guarded resource, now and then."""
+        if process.work != token:
+            return
+        if self.now < self.paused_until[process.number]:
+            process.waiting.append((self._write_on, token))
+            return
+        self._write(process, token)
+        self.put(self.now + self.timing.ttl_ns // _WRITES_PER_TTL, self._write_on, process, token)
 
-        self.after(self.timing.ttl_ns // _WRITES_PER_TTL, write)
+    def _write(self, process: Process, token: int) -> None:
+        accepted = token >= self.newest_write
+        self.newest_write = max(self.newest_write, token)
+        self.tell(records.Write(self.now, process.number, token, accepted, self.newest_write))
 
-    def _stop_work(self, node: int, process: _Process) -> None:
-        token, random = process.work, self.chance.random
+    def awake(self, process: Process) -> None:
+        """See `Processes.awake`: work goes on where it was, before anybody looks at a clock."""
+        if process.work is not None and records.Write in self.wanted:
+            self._write(process, process.work)
+
+    def _stop_work(self, process: Process, _: StopWork) -> None:
+        token, node = process.work, process.number
         if token is None:
             return
         self.tell(records.Work(self.now, node, token, "stopping"))
-        stubborn = self.weather.stubborn
-        if stubborn and self.chance.choose(
-            f"stubborn {node}", lambda: int(random.random() < stubborn), 0
-        ):
+        exposure = self.exposures[node]
+        if exposure.weather.stubborn and self.choose("stubborn", node, exposure.stubborn, 0):
             return
-        low, high = self.weather.stop
-        takes = self.chance.choose(f"stop {node}", lambda: random.randint(low, high), low)
-        self.after(takes, lambda: self.finish(process, token))
+        takes = self.choose("stop", node, exposure.stop, exposure.weather.stop[0])
+        self.put(self.now + takes, self._stopped, process, token)
 
-    def finish(self, process: _Process, token: int, *, by_itself: bool = False) -> None:
+    def _return(self, process: Process, token: int) -> None:
+        exposure = self.exposures[process.number]
+        failing = exposure.weather.failing > 0 and process.work == token
+        failed = bool(failing and self.choose("fails", process.number, exposure.fails, 0))
+        self.finish(process, token, failed=failed)
+
+    def _stopped(self, process: Process, token: int) -> None:
+        self.finish(process, token)
+
+    def finish(self, process: Process, token: int, *, failed: bool = False) -> None:
         """The work of a tenure returns, by itself or because it was told to."""
-        node = self._number(process.who.name)
-        if process.work != token or not process.alive:
+        if process.work != token:
             return
-        if self.now < self.paused_until[node]:
-            self.at(
-                self.paused_until[node], lambda: self.finish(process, token, by_itself=by_itself)
-            )
+        if self.now < self.paused_until[process.number]:
+            process.waiting.append((self._stopped, token))
             return
-        failing, random = self.weather.failing, self.chance.random
-        failed = bool(
-            by_itself
-            and failing
-            and self.chance.choose(f"fails {node}", lambda: int(random.random() < failing), 0)
-        )
+        self._end_work(process, token, failed=failed)
+        self.deliver(process, (WorkStopped, (token, failed)))
+
+    def _end_work(self, process: Process, token: int, *, failed: bool = False) -> None:
         process.work = None
-        self.tell(records.Work(self.now, node, token, "stopped", failed))
-        self.feed(process, lambda at: WorkStopped(at, token, failed))
+        self.tell(records.Work(self.now, process.number, token, "stopped", failed))
 
-    # -- the way to the store --------------------------------------------------------------
+    def _abort_work(self, process: Process, effect: AbortWork) -> None:
+        """The work ends at once; that it has ended is noticed a little later."""
+        if process.work == effect.token:
+            node, exposure = process.number, self.exposures[process.number]
+            self._end_work(process, effect.token)
+            takes = self.choose("abort", node, exposure.stop, exposure.weather.stop[0])
+            told: Told = (WorkStopped, (effect.token, False))
+            self.put(self.now + takes, self.deliver, process, told)
 
-    def _send(self, node: int, process: _Process, request: _Request) -> None:
-        process.unanswered.add(request.op)
-        what, token = type(request).__name__.lower(), getattr(request, "token", 0)
-        self.tell(records.Request(self.now, node, request.op, what, token))
-        fate = self._fate(node)
-        low, timeout = self.weather.delay.low_ns, self.timing.request_timeout_ns
-        there = self.chance.choose(f"way {node}", self._delay, low) + self._slow[node]
-        back = self.chance.choose(f"way back {node}", self._delay, low) + self._slow[node]
-        if fate == _REFUSED:
-            op = request.op
-            self.after(there + back, lambda: self._answer(process, op, lambda at: Failed(at, op)))
+    def _guard(self, process: Process, token: int) -> None:
+        """The last resort: whose work goes on past the hard deadline is ended, process and all.
+
+        In production that is a thread or a process of its own, which late timers do not touch.
+        """
+        if process.work != token:
             return
-        if fate == _LATE_REQUEST:
-            there += self._lateness(node)
-        if fate == _LATE_REPLY:
-            back += self._lateness(node)
-        if fate != _LOST_REQUEST:
-            replies = {_LOST_REPLY: 0, _TWICE: 2}.get(fate, 1)
-            self._arrive(node, process, request, there, [back * (n + 1) for n in range(replies)])
-        op = request.op
-        lasts = self.clocks[node].lasts(timeout)
-        self.after(lasts, lambda: self._answer(process, op, lambda at: OutcomeLost(at, op)))
+        if self.now < self.paused_until[process.number]:
+            process.waiting.append((self._guard, token))
+        elif process.clock.shows(self.now) < process.hard:
+            self.put(process.clock.true(process.hard), self._guard, process, token)
+        else:  # after whatever else is due at this instant
+            self.put(self.now, self._guard_after_all, process, token)
 
-    def _fate(self, node: int) -> int:
-        if self._down:
-            return _REFUSED
-        if self._mute[node]:
-            return _LOST_REQUEST
-        if self._numb[node] or self._silent:
-            return _LOST_REPLY
-        return self.chance.choose(f"request {node}", self._draw_fate, _PROMPT)
+    def _guard_after_all(self, process: Process, token: int) -> None:
+        over = process.clock.shows(self.now) >= process.hard
+        if process.work != token or self.now < self.paused_until[process.number] or not over:
+            self._guard(process, token)
+        else:
+            exposure = self.exposures[process.number]
+            down = self.choose("down", process.number, exposure.down, exposure.weather.down[0])
+            self.crash(process.number, self.now + down)
 
-    def _draw_fate(self) -> int:
-        weather, drawn = self.weather, self.chance.random.random()
-        for fate, probability in (
-            (_REFUSED, weather.refused),
-            (_LOST_REQUEST, weather.lost_request),
-            (_LOST_REPLY, weather.lost_reply),
-            (_LATE_REQUEST, weather.late_request),
-            (_LATE_REPLY, weather.late_reply),
-            (_TWICE, weather.repeated),
-        ):
-            if drawn < probability:
-                return fate
-            drawn -= probability
-        return _PROMPT
+    # -- what is asked of candidates -----------------------------------------------------
 
-    def _lateness(self, node: int) -> int:
-        random, longest = self.chance.random, 2 * self.timing.ttl_ns
-        timeout = self.timing.request_timeout_ns
-        return timeout + self.chance.choose(
-            f"late request {node}", lambda: random.randint(0, longest), 0
-        )
+    def resign(self, node: int, heir: int | None = None) -> None:
+        """Ask a candidate to hand over, to a certain one if given."""
+        self.deliver(self.processes[node], (Resign, (None if heir is None else f"n{heir}",)))
 
-    def _arrive(
-        self, node: int, process: _Process, request: _Request, there: int, back: list[int]
-    ) -> None:
-        if self.register.model.ordered:  # a request that is late holds up those behind it
-            process.applied_at = max(process.applied_at, self.now + there)
-            there = process.applied_at - self.now
+    def health(self, node: int, *, healthy: bool) -> None:
+        """Say whether an application shows progress."""
+        self.deliver(self.processes[node], (Health, (healthy,)))
 
-        def apply() -> None:
-            reply = self._apply(node, process.who, request)
-            for delay in back:
-                self.after(delay, lambda: self._reply(process, request.op, reply))
+    def stand(self, node: int, *, wanted: bool) -> None:
+        """Let a candidate stand for office, or not for a while."""
+        self.deliver(self.processes[node], (Start if wanted else Desist, ()))
 
-        self.after(there, apply)
-
-    def _answer(self, process: _Process, op: int, event: _Reply) -> None:
-        """The candidate's own side gives up waiting, unless there was an answer."""
-
-        def unless_answered(at: int) -> CandidateEvent:
-            process.unanswered.discard(op)
-            return self._told(process, op, event(at))
-
-        if op in process.unanswered:
-            self.feed(process, unless_answered)
-
-    def _reply(self, process: _Process, op: int, reply: _Reply) -> None:
-        """A reply comes in, perhaps after we gave up waiting for it, perhaps once more."""
-        process.unanswered.discard(op)
-        self.feed(process, lambda at: self._told(process, op, reply(at)))
-
-    def _told(self, process: _Process, op: int, event: CandidateEvent) -> CandidateEvent:
-        if records.Answer in self.wanted:
-            outcome = "unknown" if isinstance(event, OutcomeLost) else type(event).__name__.lower()
-            node = self._number(process.who.name)
-            self.tell(records.Answer(self.now, node, op, outcome))
-        return event
-
-    # -- the store -----------------------------------------------------------------------
-
-    def _apply(self, node: int, who: Candidate, request: _Request) -> _Reply:
-        register, op = self.register, request.op
-        now = self.store_clock.shows(self.now)
-        before = (register.holder, register.token, register.held(now))
-        reply: _Reply
-        outcome = ""
-        match request:
-            case Acquire():
-                found = register.acquire(who, now, self.clocks[node].shows(self.now))
-                if isinstance(found, Refusal):
-                    refusal, last = found, register.token
-                    outcome = "occupied"
-                    reply = lambda at: Occupied(at, op, refusal.leader, last, refusal.retry_in_ns)  # noqa: E731 - one of four shapes
-                else:
-                    token, outcome = found, "granted"
-                    reply = lambda at: Granted(at, op, token)  # noqa: E731 - the same
-            case Renew(_, token):
-                kept = register.renew(who, token, now)
-                outcome = "renewed" if kept else "lost"
-                reply = lambda at: Renewed(at, op) if kept else Lost(at, op)  # noqa: E731 - the same
-            case Release(_, token, _, heir):
-                outcome = "released" if register.release(who, token, heir, now) else "lost"
-                reply = lambda at: Released(at, op)  # noqa: E731 - the same
-        if records.Apply in self.wanted:
-            self._tell_applied(node, op, request, outcome)
-        if before != (register.holder, register.token, register.held(now)):
-            self._announce()
-        self._expect_expiry()
-        return reply
-
-    def _tell_applied(self, node: int, op: int, request: _Request, outcome: str) -> None:
-        register = self.register
-        held = register.held(self.store_clock.shows(self.now))
-        holder = self._number(register.holder.name) if held and register.holder else None
-        until = self.store_clock.true(register.expires) if held else None
-        what = type(request).__name__.lower()
-        self.tell(records.Apply(self.now, node, op, what, outcome, holder, register.token, until))
-
-    def _expect_expiry(self) -> None:
-        register = self.register
-        if register.model.observed or not register.held(self.store_clock.shows(self.now)):
-            return
-        ends, token = register.expires, register.token
-
-        def expired() -> None:
-            if (register.expires, register.token) != (ends, token) or register.holder is None:
-                return
-            if self.now < self._lenient_until:
-                register.expires += self.store_clock.shows(self._lenient_until) - ends
-                self._expect_expiry()
-                return
-            self._expired(token, "expired")
-
-        self.at(self.store_clock.true(ends), expired)
-
-    def _expired(self, token: int, why: str) -> None:
-        self.tell(records.Expire(self.now, token, why))
-        if self.register.model.announces:
-            self._announce()
-
-    def _announce(self) -> None:
-        register, now = self.register, self.store_clock.shows(self.now)
-        if not register.model.pushes:
-            return
-        change = Changed(0, None, None, register.token, register.kept_for_ns(now))
-        if register.held(now) and register.holder is not None:
-            hint = register.expires - now if register.model.hints else None
-            holder = register.holder
-            change = Changed(0, holder.name, holder.instance, register.token, hint)
-        for node, process in enumerate(self.processes):
-            if process.listens and process.alive:
-                self._notify(node, process, change)
-
-    def _notify(self, node: int, process: _Process, change: Changed) -> None:
-        weather, random = self.weather, self.chance.random
-
-        def draw() -> int:
-            drawn = random.random()
-            if drawn < weather.blind:
-                return -1
-            if drawn - weather.blind < weather.late_news:
-                return random.randint(0, self.timing.ttl_ns)
-            return 0
-
-        late = self.chance.choose(f"news {node}", draw, 0)
-        if late < 0 or self._numb[node]:
-            return
-        delay = weather.delay.low_ns + late + self._slow[node]
-        self.after(
-            delay,
-            lambda: self.feed(process, lambda at: msgspec.structs.replace(change, at=at)),
-        )
+    def withdraw(self, node: int, until: int) -> None:
+        """Let a candidate leave the election; another one joins later, in its place."""
+        self._withdrawn[node] = until
+        self.deliver(self.processes[node], (Withdraw, ()))
 
     # -- troubles ------------------------------------------------------------------------
 
@@ -536,117 +284,63 @@ class Candidates(World):
         for node in range(self.nodes):
             self.crash(node, until)
 
-    def bar(self, field: str, node: int | None = None) -> Deed:
-        """Let something not work; troubles of one kind may overlap, so they are counted."""
-
-        def count(by: int) -> None:
-            value = getattr(self, field)
-            if node is None:
-                setattr(self, field, max(0, value + by))
-            else:
-                value[node] = max(0, value[node] + by)
-
-        count(1)
-        return lambda: count(-1)
-
-    def slow(self, node: int, by: int) -> Deed:
-        """Let everything from and to a node take longer."""
-        self._slow[node] += by
-
-        def recover() -> None:
-            self._slow[node] = max(0, self._slow[node] - by)
-
-        return recover
-
     def stall(self, node: int) -> Deed:
         """Let an application show no progress."""
         process = self.processes[node]
-        self.feed(process, lambda at: Health(at, healthy=False))
-        return lambda: self.feed(process, lambda at: Health(at, healthy=True))
+        self.health(node, healthy=False)
+        return lambda: self.deliver(process, (Health, (True,)))
 
     def desist(self, node: int) -> Deed:
         """Let a candidate not stand for a while."""
         process = self.processes[node]
-        self.feed(process, Desist)
-        return lambda: self.feed(process, Start)
-
-    def withdraw(self, node: int) -> Deed:
-        """Let a candidate leave; later another one joins in its place."""
-        process = self.processes[node]
-        self.feed(process, Withdraw)
-        return lambda: self._replace(node, process)
-
-    def _replace(self, node: int, process: _Process) -> None:
-        if self.processes[node] is process:
-            self.crash(node, self.now)
-
-    def resign(self, node: int, heir: int | None = None) -> None:
-        """Ask a candidate to hand over, to a certain one if given."""
-        name = None if heir is None else f"n{heir}"
-        self.feed(self.processes[node], lambda at: Resign(at, name))
+        self.stand(node, wanted=False)
+        return lambda: self.deliver(process, (Start, ()))
 
     def expire_early(self) -> None:
         """Let the store end a lease before its time."""
-        now = self.store_clock.shows(self.now)
-        if self.register.held(now):
-            self.register.expires = now
-            self._expired(self.register.token, "early")
-
-    def fail_over(self) -> None:
-        """Let the store forget its last write."""
-        self.register.fail_over()
-        self.tell(records.Expire(self.now, self.register.token, "failover"))
+        self.end_lease("early")
 
     def lenient(self, until: int) -> None:
         """Let no lease expire before this."""
-        self._lenient_until = max(self._lenient_until, until)
-
-    def change_clock(self, what: str, node: int, trouble: Trouble) -> Deed | None:
-        """Give a clock another rate, stop it or let it jump; timers look at it when they fire."""
-        clock, before = self.clocks[node], self.clocks[node].ppm
-        if what == "step":
-            clock.change(self.now, step=trouble.value)
-        else:
-            clock.change(self.now, ppm=-1_000_000 if what == "freeze" else trouble.value)
-        self.tell_clock(node, what)
-        if what != "freeze":
-            return None
-        thaw = Trouble(trouble.until, "drift", (node,), value=before)
-        return lambda: self.change_clock("drift", node, thaw) and None
+        self.lenient_until = max(self.lenient_until, until)
 
     def settle(self) -> None:
         """See `World.settle`."""
-        self._mute, self._numb = [0] * self.nodes, [0] * self.nodes
-        self._slow = [0] * self.nodes
-        self._down = self._silent = self._lenient_until = 0
-        self._delay = self.weather.delay.sampler(self.chance.random)
+        self.mute, self.numb = [0] * self.nodes, [0] * self.nodes
+        self.slowed = [0] * self.nodes
+        self.down = self.silent = self.lenient_until = 0
+        self.exposures = [self._exposure(self.weather)] * self.nodes
         for node in range(self.nodes):
-            self.paused_until[node] = min(self.paused_until[node], self.now)
+            process = self.processes[node]
+            process.fuse = None
+            if self.now < self.paused_until[node]:
+                self.paused_until[node] = self.now
+                self._wake(process, None)
+            if process.state.closing:
+                self.crash(node, self.now)
             self.boot(node)
             process = self.processes[node]
-            if process.state.closing:
-                self._replace(node, process)
-                continue
-            self.feed(process, lambda at: Health(at, healthy=True))
-            self.feed(process, Start)
-            if process.work is not None and process.office is not None and process.state.leave:
-                self._stop_work(node, process)
+            process.applied_at = 0  # a request that is stuck for ever does not hold up new ones
+            self.health(node, healthy=True)
+            self.stand(node, wanted=True)
+            if process.work is not None and process.state.leave is not None:
+                self._stop_work(process, StopWork(process.work, process.state.leave))
 
 
 _TROUBLES: dict[str, Callable[[Candidates, tuple[int, ...], Trouble], Deed | None]] = {
     "crash": lambda world, nodes, trouble: world.crash(nodes[0], trouble.until),
     "storm": lambda world, _, trouble: world.storm(trouble.until),
     "pause": lambda world, nodes, trouble: world.pause(nodes[0], trouble.until),
-    "slow": lambda world, nodes, trouble: world.slow(nodes[0], trouble.value),
+    "slow": lambda world, nodes, trouble: world.hinder(world.slowed, nodes[0], trouble.value),
     "stall": lambda world, nodes, _: world.stall(nodes[0]),
     "desist": lambda world, nodes, _: world.desist(nodes[0]),
-    "withdraw": lambda world, nodes, _: world.withdraw(nodes[0]),
+    "withdraw": lambda world, nodes, trouble: world.withdraw(nodes[0], trouble.until),
     "resign": lambda world, nodes, _: world.resign(nodes[0]),
     "transfer": lambda world, nodes, _: world.resign(nodes[0], nodes[1]),
-    "mute": lambda world, nodes, _: world.bar("_mute", nodes[0]),
-    "numb": lambda world, nodes, _: world.bar("_numb", nodes[0]),
-    "down": lambda world, *_: world.bar("_down"),
-    "silent": lambda world, *_: world.bar("_silent"),
+    "mute": lambda world, nodes, _: world.hinder(world.mute, nodes[0]),
+    "numb": lambda world, nodes, _: world.hinder(world.numb, nodes[0]),
+    "down": lambda world, *_: world.close_down(),
+    "silent": lambda world, *_: world.fall_silent(),
     "expire-late": lambda world, _, trouble: world.lenient(trouble.until),
     "expire-early": lambda world, *_: world.expire_early(),
     "failover": lambda world, *_: world.fail_over(),
@@ -654,3 +348,5 @@ _TROUBLES: dict[str, Callable[[Candidates, tuple[int, ...], Trouble], Deed | Non
     "freeze": lambda world, nodes, trouble: world.change_clock("freeze", nodes[0], trouble),
     "step": lambda world, nodes, trouble: world.change_clock("step", nodes[0], trouble),
 }
+
+__all__ = ["Candidates", "MakeCandidate"]

@@ -4,12 +4,14 @@ Each model is named after the store whose semantics it has; what differs is data
 measured of the real ones is in docs/guarantees.md.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from elector.core.identity import Candidate
 from elector.errors import ConfigurationError
 
-_KEPT_FOR_HEIR_NS = 2_000_000_000
+_KEPT_FOR_HEIR_NS = 5_000_000_000
+_POLLS_PER_TTL = 5
 
 
 class Model(NamedTuple):
@@ -17,10 +19,14 @@ class Model(NamedTuple):
 
     Attributes:
         text: for people.
-        prolongs: asking again for an office that one holds prolongs the lease.
+        prolongs: asking again for an office that one holds prolongs the lease, as the port
+            promises. One that does not is safe only if a request that was not answered can
+            take no effect after a later one.
         hints: a refusal says when trying again is worth it.
         announces: the end of a lease is announced, not only its release.
         pushes: anything is announced at all.
+        queues: a vacancy is announced to the first of those who wait, not to all of them.
+        witness: the death of a holder's process is seen, and ends its lease.
         ordered: the requests of one candidate take effect in the order they were sent.
         observed: nobody expires a lease; a contender takes a record that it has seen
             unchanged for the holder's published duration, on its own clock.
@@ -32,14 +38,21 @@ class Model(NamedTuple):
     hints: bool = True
     announces: bool = True
     pushes: bool = True
+    queues: bool = False
+    witness: bool = False
     ordered: bool = True
     observed: bool = False
     forgets: bool = False
 
 
 MODELS: dict[str, Model] = {
-    "sqlite": Model("one file, the clock of its host; waiters are told of releases and deaths"),
-    "memory": Model("one process; everything is announced"),
+    "sqlite": Model(
+        "one file, the clock of its host; the next in line is told of releases and deaths",
+        announces=False,
+        queues=True,
+        witness=True,
+    ),
+    "memory": Model("one process; the next in line is told of everything", queues=True),
     "postgresql": Model(
         "the database's clock; releases are announced, expiry is waited for",
         announces=False,
@@ -51,7 +64,9 @@ MODELS: dict[str, Model] = {
         forgets=True,
     ),
     "etcd": Model(
-        "the server's clock; everything is announced; requests may overtake", ordered=False
+        "the server's clock; the next in line is told of everything; requests may overtake",
+        queues=True,
+        ordered=False,
     ),
     "s3": Model(
         "no clock and no push: a record seen unchanged for its duration has expired",
@@ -108,22 +123,36 @@ class Register:
         """Whether somebody has the lease."""
         return self.holder is not None and (self.model.observed or now < self.expires)
 
-    def acquire(self, who: Candidate, now: int, shown: int) -> int | Refusal:
+    def read(self, who: Candidate, shown: int) -> int:
+        """The version that there is, which a contender sees when its clock shows this.
+
+        From then on it counts, where nobody else expires a lease.
+        """
+        version, _ = self._sights.get(who.instance, (-1, 0))
+        if version != self._version:
+            self._sights[who.instance] = (self._version, shown)
+        return self._version
+
+    def acquire(self, who: Candidate, now: int, shown: int = 0, basis: int = 0) -> int | Refusal:
         """The token, or who is in the way.
 
         Args:
             who: asks.
             now: the register's clock.
-            shown: the clock of who asks, for observed expiry.
+            shown: the clock of who asks, when it asked; for observed expiry.
+            basis: what it has read: where observers expire a lease, this is compared and set.
         """
-        if self.held(now):
-            if self.holder == who:
-                if self.model.prolongs:
-                    self._prolong(now)
-                return self.token
+        if self.held(now) and self.holder == who:
+            if self.model.prolongs:
+                self._prolong(now)
+            return self.token
+        if self.model.observed and basis != self._version:
+            return Refusal(self.holder.name if self.holder else None, self._poll_ns)
+        if self.held(now) and self.holder is not None:
             left = self._left(who, now, shown)
-            if left > 0 and self.holder is not None:
-                return Refusal(self.holder.name, left if self.model.hints else None)
+            if left > 0:
+                retry = min(left, self._poll_ns) if self.model.observed else left
+                return Refusal(self.holder.name, retry if self.model.hints else None)
         if self.heir not in {None, who.name} and now < self.heir_until:
             return Refusal(None, self.heir_until - now if self.model.hints else None)
         self._remember()
@@ -136,11 +165,12 @@ class Register:
         """How long the lease is still to be respected by this contender."""
         if not self.model.observed:
             return self.expires - now
-        version, since = self._sights.get(who.instance, (-1, 0))
-        if version != self._version:
-            self._sights[who.instance] = (self._version, shown)
-            return self.ttl_ns
+        _, since = self._sights[who.instance]
         return since + self.ttl_ns - shown
+
+    @property
+    def _poll_ns(self) -> int:
+        return self.ttl_ns // _POLLS_PER_TTL
 
     def renew(self, who: Candidate, token: int, now: int) -> bool:
         """Prolong the lease, if it is still theirs."""
@@ -157,8 +187,12 @@ class Register:
             self._remember()
             self._version += 1
             self.holder, self.heir = None, heir
-            self.heir_until = now + _KEPT_FOR_HEIR_NS
+            self.heir_until = now + min(self.ttl_ns, _KEPT_FOR_HEIR_NS)
         return mine
+
+    def expire(self) -> None:
+        """End the lease; who held it is told when it asks."""
+        self.holder = None
 
     def _is(self, who: Candidate, token: int, now: int) -> bool:
         return self.held(now) and self.holder == who and self.token == token
@@ -179,3 +213,6 @@ class Register:
         """For how long the office is kept for an heir."""
         kept = self.heir_until - now if self.heir is not None else 0
         return kept if kept > 0 else None
+
+
+MakeRegister = Callable[[Model, int], Register]
