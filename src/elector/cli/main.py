@@ -30,6 +30,7 @@ _VERBS = {
     "transfer": "Ask the leader to hand over to a named candidate.",
     "history": "Show past tenures.",
     "simulate": "Run a protocol in a world where everything fails.",
+    "verify": "Try everything that can happen in a small world.",
     "replay": "Make a simulated run again, step for step.",
     "show": "Draw a trace as a page: who led when, and what happened.",
     "demo": "See it work: three processes, a kill, a freeze, a polite end.",

@@ -167,7 +167,7 @@ def _configuration(
 
     plan_named(options["plan"])
     return Configuration(
-        protocol=protocol,  # type: ignore[arg-type] # one of PROTOCOLS
+        protocol=protocol,
         nodes=options["nodes"] or 3,
         raft=_raft_settings(options),
         lease=LeaseTiming.of(options["ttl"]),
@@ -204,11 +204,12 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
     if options["loss"] is not None:
         chosen.update(dict.fromkeys(("loss", "lost_request", "lost_reply"), options["loss"]))
     if options["drift"] is not None:
-        chosen["drift_ppm"] = _ppm(options["drift"])
+        chosen["drift_ppm"] = parts_per_million(options["drift"])
     return chosen
 
 
-def _ppm(text: str) -> int:
+def parts_per_million(text: str) -> int:
+    """Read a share like ``1%``; in millionths."""
     try:
         return round(float(text.removesuffix("%")) * (_MILLION // 100))
     except ValueError:
