@@ -65,6 +65,11 @@ PROGRESS = (
         at=2,
     ),
     Case(
+        "EventuallyLed",
+        "an old tenure's end ends no new one",
+        (Lead(0, 0, 2), StepDown(1, 0, 1), _CALM, End(130)),
+    ),
+    Case(
         "EventuallyKnown",
         "all name it",
         (_CALM, Lead(105, 0, 1), Follow(106, 1, 0, 1), Follow(107, 2, 0, 1), End(130)),
@@ -93,6 +98,25 @@ PROGRESS = (
             End(130),
         ),
         at=6,
+    ),
+    Case(
+        "EventuallyKnown",
+        "it followed before it stepped down",
+        (
+            _CALM,
+            Lead(101, 1, 1),
+            Lead(105, 0, 2),
+            Follow(106, 2, 0, 2),
+            Follow(107, 1, 0, 2),
+            StepDown(108, 1, 1),
+            End(130),
+        ),
+    ),
+    Case(
+        "EventuallyKnown",
+        "a leader found at the last instant",
+        (_CALM, Lead(110, 0, 1), End(130)),
+        at=2,
     ),
     Case("Stable", "stays", (_CALM, Lead(105, 0, 1), End(130))),
     Case(
@@ -125,6 +149,13 @@ PROGRESS = (
         (_CALM, Lead(105, 0, 1, 115), Lead(112, 0, 1, 120), End(130)),
         at=3,
     ),
+    Case("Stable", "as soon as it is due", (_CALM, Lead(105, 0, 1), StepDown(110, 0, 1)), at=2),
+    Case(
+        "Stable",
+        "its lease is prolonged too late",
+        (_CALM, Lead(105, 0, 1, 115), Lead(111, 0, 1, 120), Lead(120, 0, 1, 130)),
+        at=3,
+    ),
     Case("Failover", "in time", (Lead(0, 0, 1), Crash(5, 0), Lead(15, 1, 2))),
     Case(
         "Failover",
@@ -148,6 +179,12 @@ PROGRESS = (
         "after mended troubles",
         (Lead(0, 0, 1), Cut(1, 1, 2), Pause(1, 1, 3), Heal(4, 1, 2), Crash(5, 0), End(60)),
         at=5,
+    ),
+    Case(
+        "Failover",
+        "after somebody came back",
+        (Lead(0, 0, 1), Crash(1, 2), Boot(2, 2), Crash(5, 0), End(60)),
+        at=4,
     ),
     Case("QuorumConnected", "led", (Boot(0, 0), Boot(0, 1), Lead(8, 0, 1), End(90))),
     Case(
@@ -182,6 +219,26 @@ PROGRESS = (
 )
 
 TRAFFIC = (
+    Case("QuorumConnected", "in time, to the instant", (Boot(0, 0), Boot(0, 1), End(10))),
+    Case(
+        "QuorumConnected",
+        "half is no majority",
+        (*(Boot(0, node) for node in ALL), Lead(1, 2, 1), Crash(20, 2), End(90)),
+        None,
+        {"nodes": 4},
+    ),
+    Case(
+        "QuorumConnected",
+        "the leader stepped down",
+        (Boot(0, 0), Boot(0, 1), Lead(1, 0, 1), StepDown(20, 0, 1), End(90)),
+        at=4,
+    ),
+    Case(
+        "QuorumConnected",
+        "the leader restarted",
+        (Boot(0, 0), Boot(0, 1), Lead(1, 0, 1), Crash(20, 0), Boot(21, 0), End(90)),
+        at=5,
+    ),
     Case(
         "CommunicationEfficient",
         "a star",

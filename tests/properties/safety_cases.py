@@ -98,6 +98,7 @@ TENURES = (
     Case("LeaseDisjoint", "prolonged", (Lead(0, 0, 1, 10), Lead(5, 0, 1, 15), Lead(15, 1, 2, 20))),
     Case("LeaseDisjoint", "no lease, no promise", (Lead(0, 0, 1), Lead(5, 1, 2, 20))),
     Case("LeaseDisjoint", "both", (Lead(0, 0, 1, 10), Lead(9, 1, 2, 20)), at=1),
+    Case("LeaseDisjoint", "an empty lease", (Lead(0, 0, 1, 10), Lead(5, 1, 2, 5))),
     Case(
         "LeaseDisjoint",
         "prolonged into another",
@@ -118,6 +119,11 @@ TENURES = (
         "back in office",
         (Lead(0, 0, 5, 9), Lead(20, 1, 6, 30), Lead(40, 0, 5, 50)),
         at=2,
+    ),
+    Case(
+        "FenceSafe",
+        "the same token again",
+        (Write(0, 0, 1, accepted=True, newest=1), Write(1, 0, 1, accepted=True, newest=1)),
     ),
     Case(
         "FenceSafe",
@@ -149,6 +155,16 @@ TENURES = (
         "StopBeforeTakeover",
         "slept through its deadline, and has just woken",
         (Lead(0, 0, 1, 5), began(0, 0, 1), Pause(3, 0, 9), began(10, 1, 2)),
+    ),
+    Case(
+        "StopBeforeTakeover",
+        "paused up to that instant",
+        (began(0, 0, 1), Pause(3, 0, 6), began(6, 1, 2)),
+    ),
+    Case(
+        "StopBeforeTakeover",
+        "slept up to its deadline",
+        (Lead(0, 0, 1, 9), began(0, 0, 1), Pause(3, 0, 9), began(10, 1, 2)),
     ),
     Case("StopBeforeTakeover", "works on", (began(0, 0, 1), began(6, 1, 2)), at=1),
     Case(

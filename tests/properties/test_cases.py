@@ -4,7 +4,7 @@ import pytest
 
 from elector.properties.catalogue import PROPERTIES
 from elector.properties.verdict import ASSUMPTIONS
-from elector.trace.records import End
+from elector.trace.records import End, Record
 from tests.properties.cases import CASES, UNTESTED, VIOLATED
 from tests.properties.traces import Case, outcome, said
 
@@ -51,11 +51,11 @@ def test_what_it_does_not_rest_on_excuses_nothing(case: Case) -> None:
     assert said(case, case.trace, void=void) == said(case, case.trace)
 
 
-@pytest.mark.parametrize("name", PROPERTIES)
-def test_what_nothing_puts_to_the_test_was_never_exercised(name: str) -> None:
-    case = Case(name, "", ())
-    assert said(case, ()).outcome == "never exercised"
-    assert said(case, UNTESTED.get(name, ())).outcome == "never exercised"
+@pytest.mark.parametrize(("name", "trace"), [*((name, ()) for name in PROPERTIES), *UNTESTED])
+def test_what_nothing_puts_to_the_test_was_never_exercised(
+    name: str, trace: tuple[Record, ...]
+) -> None:
+    assert said(Case(name, "", trace), trace).outcome == "never exercised"
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
