@@ -343,20 +343,20 @@ class Driver:
         A request that is given up is not cancelled: it may have been carried out, and the
         candidate must hear of it when the reply does come (a stray grant is given back).
         """
-        task = self.engine.loop.create_task(request)
-        self._outstanding.add(task)
-        task.add_done_callback(self._outstanding.discard)
-        done, _ = await asyncio.wait({task}, timeout=self._patience)
-        if not done:
-            self._trouble(OutcomeUnknown("the store did not answer in time"))
-            self.feed(OutcomeLost(now_ns(), op))
+        patience = self.engine.loop.call_later(self._patience, self._give_up, op)
         try:
-            event = answer(await task)
+            event = answer(await request)
         except StoreError as error:
             event = self._failure(op, error)
         except Exception as error:  # noqa: BLE001 - a broken adapter is a store that does not answer
             event = self._failure(op, OutcomeUnknown(f"the store's adapter failed: {error!r}"))
+        finally:
+            patience.cancel()
         self.feed(event)
+
+    def _give_up(self, op: int) -> None:
+        self._trouble(OutcomeUnknown("the store did not answer in time"))
+        self.feed(OutcomeLost(now_ns(), op))
 
     def _failure(self, op: int, error: StoreError) -> CandidateEvent:
         self._trouble(error)
