@@ -231,14 +231,16 @@ const lanes = {
     context.fill();
   },
   drawCrosses(context, courses) {
-    context.globalAlpha = 1;
-    context.lineWidth = 1.8;
+    const many = courses.length > 150;
+    const size = many ? 2.5 : 4;
+    context.globalAlpha = many ? 0.6 : 1;
+    context.lineWidth = many ? 1.2 : 1.8;
     context.beginPath();
     for (const [, , x, y] of courses) {
-      context.moveTo(x - 4, y - 4);
-      context.lineTo(x + 4, y + 4);
-      context.moveTo(x - 4, y + 4);
-      context.lineTo(x + 4, y - 4);
+      context.moveTo(x - size, y - size);
+      context.lineTo(x + size, y + size);
+      context.moveTo(x - size, y + size);
+      context.lineTo(x + size, y - size);
     }
     context.stroke();
     this.drawn.crosses += courses.length;
@@ -254,7 +256,7 @@ const lanes = {
       const [x0, y0, x1, y1] = this.course(arrow);
       const length = Math.hypot(x1 - x0, y1 - y0);
       const width = context.measureText(arrow.label).width;
-      if (width + 22 > length || Math.abs(x1 - x0) < 16) continue; // steeper ones cannot be read
+      if (width + 22 > length || Math.abs(x1 - x0) < Math.abs(y1 - y0) / 4) continue; // too steep to be read
       const [x, y] = [x0 + (x1 - x0) * 0.42, y0 + (y1 - y0) * 0.42];
       if (taken.some(([tx, ty, tw]) => Math.abs(tx - x) < (tw + width) / 2 + 4 && Math.abs(ty - y) < 15)) continue;
       taken.push([x, y, width]);
@@ -288,7 +290,12 @@ const lanes = {
         last.set(lane, column);
       }
       const y = this.y(lane) + (glyph.lift ?? 0);
-      glyph.draw(context, x, y, record, position);
+      if (crowded && !glyph.loud) {
+        context.fillStyle = colours.muted;
+        context.globalAlpha = 0.3;
+        context.fillRect(x - 0.5, this.y(lane) - 6, 1, 12);
+        context.globalAlpha = 1;
+      } else glyph.draw(context, x, y, record, position);
       this.drawn.glyphCount += 1;
       if (this.drawn.glyphs.length < 6000) this.drawn.glyphs.push([x, y, position]);
     }
@@ -307,6 +314,7 @@ const lanes = {
 
   // Moments of the whole world: the calm that follows the faults, and the end.
   drawMoments(context) {
+    let named = -Infinity;
     for (const record of model.records) {
       if (record.kind !== "calm" && record.kind !== "end") continue;
       const x = Math.round(view.x(record.t)) + 0.5;
@@ -323,6 +331,8 @@ const lanes = {
       context.textAlign = x > view.width - 70 ? "right" : "left";
       context.textBaseline = "middle";
       const word = record.kind === "calm" ? "faults end" : "end";
+      if (Math.abs(x - named) < 100) continue;
+      named = x;
       haloed(context, word, x + (x > view.width - 70 ? -4 : 4), this.height - 8, colours.muted);
     }
   },

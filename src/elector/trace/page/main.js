@@ -253,7 +253,7 @@ function firstView() {
   const { records } = model;
   const from = records[Math.max(0, position - 250)].t;
   const to = records[Math.min(records.length - 1, position + 250)].t;
-  return view.show(from, to);
+  return view.show(from - (to - from) * 0.04, to);
 }
 
 function setTheme(theme) {
