@@ -46,7 +46,7 @@ def test_without_a_verb_it_explains_itself(scene: Scene) -> None:
 def test_completion_in_bash(scene: Scene) -> None:
     cases = {
         "elector st": ["status"],
-        "elector re": ["resign"],
+        "elector res": ["resign"],
         "elector run --on-loss ": ["exit", "campaign"],
         "elector run --dra": ["--drain-limit"],
         "elector completion z": ["zsh"],
