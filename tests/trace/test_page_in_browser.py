@@ -5,6 +5,7 @@ tells what the last frame drew and where) and of their pixels.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -254,6 +255,27 @@ def test_a_click_on_an_arrow_tells_its_way(show: Any) -> None:
     assert seen.ask("elector.model.records[elector.view.selected].kind") in {"send", "drop"}
 
 
+@pytest.mark.parametrize("name", ["handover", "paused-holder", "two-leaders", "election"])
+def test_every_event_can_be_told(show: Any, name: str) -> None:
+    seen = show(name)
+    texts = seen.ask(
+        """async () => {
+            const texts = [];
+            for (const position of elector.model.records.keys()) {
+                elector.select(position);
+                await new Promise((done) => requestAnimationFrame(() => done()));
+                texts.push(document.getElementById("detail").innerText);
+            }
+            return texts;
+        }"""
+    )
+    assert seen.complaints == []
+    assert len(set(texts)) == len(texts) > 30
+    assert not [
+        text for text in texts if re.search(r"undefined|NaN|\[object|^null$", text, re.MULTILINE)
+    ]
+
+
 def test_the_slider_moves_with_pointer_and_keys(show: Any) -> None:
     seen = show("handover")
     ends = "[elector.view.from, elector.view.to]"
@@ -373,7 +395,8 @@ def test_twenty_thousand_records_are_a_page_like_any_other(show: Any) -> None:
     seen.page.locator("#zoom-all").click()
     seen.settle()
     assert seen.ask("elector.lanes.drawn.arrowCount") == 6666
-    assert seen.ask("elector.lanes.drawn.glyphCount") < 6 * 1400, "at most one for each pixel"
+    glyphs, width = seen.ask("[elector.lanes.drawn.glyphCount, elector.view.width]")
+    assert 1000 < glyphs < 5 * width, "at most one for each pixel of a lane"
     seen.ask("elector.select(10000, true)")
     seen.settle()
     assert seen.ask("document.querySelectorAll('*').length") < 400

@@ -17,7 +17,8 @@ const detail = {
   draw() {
     if (this.shown === view.selected && this.box.childElementCount) return;
     this.shown = view.selected;
-    this.box.replaceChildren(...(view.selected === null ? this.nothing() : this.event(view.selected)));
+    const parts = view.selected === null ? this.nothing() : this.event(view.selected);
+    this.box.replaceChildren(...parts.filter((part) => part !== null));
   },
 
   nothing() {
