@@ -257,6 +257,12 @@ TRAFFIC = (
         (Calm(0, LIMIT, ALL), beats(10, 0, 1, 1), beats(11, 0, 2, 1), beats(12, 1, 2, 1)),
         at=3,
     ),
+    Case(
+        "NoHerd",
+        "at the last instant of the window",
+        (Expire(0, 1), Request(1, 0, 1, "acquire"), Request(10**9, 1, 1, "acquire")),
+        at=2,
+    ),
     Case("NoHerd", "one wakes up", (Expire(0, 1), Request(1, 0, 1, "acquire"))),
     Case(
         "NoHerd",
