@@ -147,5 +147,12 @@ def test_nothing_to_draw_is_said() -> None:
         render(header(), story(), since=1000)
 
 
+def test_what_begins_at_the_very_end_is_seen() -> None:
+    told: list[Record] = [records.Lead(0, 0, 7, 900), records.Lead(160, 1, 7, 900)]
+    data = data_of(render(header(), told))
+    assert (data["end"], data["window"]) == (160, [0, 170])
+    assert [(s["begin"], s["end"]) for s in data["spans"] if s["kind"] == "overlap"] == [(160, 170)]
+
+
 def test_one_record_is_enough() -> None:
-    assert data_of(render(header(), [records.Lead(5, 0, 1)]))["window"] == [0, 1]
+    assert data_of(render(header(), [records.Boot(5, 0)]))["window"] == [0, 1]

@@ -354,11 +354,16 @@ def test_a_violated_property_leads_to_its_moment(show: Any) -> None:
     verdicts = [
         {"name": "TermUnique", "kind": "always", "outcome": "holds"},
         {"name": "LeaseDisjoint", "kind": "always", "outcome": "violated", "text": "1", "at": 30},
+        {"name": "StopBeforeTakeover", "outcome": "assumption void", "text": "2", "at": 31},
+        {"name": "FenceMonotone", "outcome": "assumption void", "text": "nothing came of it"},
     ]
     seen = show("two-leaders", verdicts=verdicts)
     seen.page.get_by_role("button", name="LeaseDisjoint").click()
     seen.settle()
     assert seen.ask("elector.model.records[elector.view.selected].i") == 30
+    void = seen.page.locator(".verdict.breached").inner_text()
+    assert "StopBeforeTakeover" in void
+    assert "its assumption was broken on purpose" in void
     assert "1 property holds" in seen.page.locator("#verdicts-summary").inner_text()
 
 
@@ -403,13 +408,13 @@ def test_twenty_thousand_records_are_a_page_like_any_other(show: Any) -> None:
     assert seen.complaints == []
 
 
-def test_steps_of_the_explorer_are_counted_not_timed(show: Any) -> None:
+def test_time_of_the_explorer_is_counted_not_measured(show: Any) -> None:
     told: list[Record] = [records.Boot(0, 0), records.Lead(1, 0, 1), records.Lead(2, 1, 1)]
     seen = show(head=Header(1, "0.1", "verification", "raft", ("a", "b")), told=told)
-    assert "2 steps" in seen.page.locator("#facts").inner_text()
+    assert "2 instants" in seen.page.locator("#facts").inner_text()
     seen.ask("elector.select(1)")
     seen.settle()
-    assert "step 1" in seen.page.locator("#detail .when").inner_text()
+    assert "instant 1" in seen.page.locator("#detail .when").inner_text()
 
 
 def test_one_record_alone_can_be_drawn(show: Any) -> None:

@@ -100,12 +100,9 @@ def test_a_lease_ends_when_it_must_unless_the_store_says_otherwise() -> None:
 
 # -- two at once -----------------------------------------------------------------------------
 
-LEASE = records.Apply(0, 0, 1, "acquire", "granted", holder=0, token=1, until=5)
-
 
 def test_two_with_a_right_to_it_are_an_overlap() -> None:
     told: list[Record] = [
-        LEASE,
         records.Lead(1, 0, 1, 20),
         records.Lead(10, 1, 2, 30),
         records.StepDown(40, 1, 2),
@@ -116,7 +113,6 @@ def test_two_with_a_right_to_it_are_an_overlap() -> None:
 
 def test_tenures_that_touch_are_no_overlap() -> None:
     told: list[Record] = [
-        LEASE,
         records.Lead(1, 0, 1, 20),
         records.StepDown(10, 0, 1),
         records.Lead(10, 1, 2, 30),
@@ -233,6 +229,17 @@ def test_a_request_and_its_answer() -> None:
     assert [(a.kind, a.label, a.begin, a.end, a.fate) for a in arrows(told)] == [
         ("request", "acquire", 1, 2, "arrived"),
         ("answer", "granted", 2, 3, "arrived"),
+    ]
+
+
+def test_an_answer_says_that_the_request_came() -> None:
+    told: list[Record] = [
+        records.Request(1, 0, 1, "renew"),
+        records.Answer(9, 0, 1, "renewed"),
+    ]
+    assert [(a.kind, a.label, a.begin, a.end, a.fate) for a in arrows(told)] == [
+        ("request", "renew", 1, 5, "arrived"),
+        ("answer", "renewed", 5, 9, "arrived"),
     ]
 
 

@@ -132,11 +132,15 @@ class Archer:
         asked.applied, asked.outcome = (number, t), outcome
 
     def _answer(self, number: int, answer: records.Answer, asked: _Asked) -> None:
-        if asked.applied is None:
+        lost = answer.outcome in _IN_DOUBT
+        if asked.applied is None and lost:
             asked.doubt, asked.doubted = answer, number
             return
-        applied, begin = asked.applied
-        lost = answer.outcome in _IN_DOUBT
+        if asked.applied is None:
+            # A candidate's own trace does not know when the store did it: some time in between.
+            middle = (asked.t + answer.t) // 2
+            self._apply(number, middle, answer.node, answer.outcome, asked)
+        applied, begin = asked.applied or (number, answer.t)
         self._arrows.append(
             Arrow(
                 *("answer", STORE, answer.node, begin, answer.t),

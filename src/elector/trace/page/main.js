@@ -190,7 +190,10 @@ const SIGNS = { holds: "✓", violated: "✕", "never exercised": "–", "assump
 function drawVerdicts() {
   const outcomes = ["violated", "assumption void", "holds", "never exercised"];
   const by = new Map(outcomes.map((outcome) => [outcome, DATA.verdicts.filter((verdict) => verdict.outcome === outcome)]));
-  byId("violated").replaceChildren(...by.get("violated").map(violation));
+  // What was seen although an assumption was broken on purpose is worth a line of its own too.
+  const seen = by.get("assumption void").filter((verdict) => verdict.at !== undefined);
+  by.set("assumption void", by.get("assumption void").filter((verdict) => verdict.at === undefined));
+  byId("violated").replaceChildren(...by.get("violated").concat(seen).map(violation));
   const others = outcomes.slice(1).filter((outcome) => by.get(outcome).length);
   if (!others.length) return;
   const words = { holds: (n) => `${n} ${n === 1 ? "property holds" : "properties hold"}`, "never exercised": (n) => `${n} never exercised`, "assumption void": (n) => `${n} with a void assumption` };
@@ -205,9 +208,12 @@ function drawVerdicts() {
 function violation(verdict) {
   const position = model.atNumber.get(verdict.at);
   const known = position !== undefined;
-  const text = `is violated${known ? ` at ${timeText(model.records[position].t)}` : ""}: ${verdict.text ?? ""}`;
-  const chip = element(known ? "button" : "div", { class: "verdict violated" },
-    element("i", { "aria-hidden": "true" }, SIGNS.violated), element("b", {}, verdict.name), element("span", {}, text));
+  const void_ = verdict.outcome === "assumption void";
+  const how = void_ ? "fails" : "is violated";
+  const when = known ? ` at ${timeText(model.records[position].t)}` : "";
+  const text = `${how}${when}${void_ ? ", as its assumption was broken on purpose" : ""}: ${verdict.text ?? ""}`;
+  const chip = element(known ? "button" : "div", { class: `verdict ${void_ ? "breached" : "violated"}` },
+    element("i", { "aria-hidden": "true" }, SIGNS[verdict.outcome]), element("b", {}, verdict.name), element("span", {}, text));
   if (known) chip.addEventListener("click", () => { select(position, true); lanes.canvas.focus({ preventScroll: true }); });
   return chip;
 }

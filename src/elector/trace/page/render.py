@@ -19,7 +19,7 @@ from elector.core.duration import format_duration
 from elector.errors import TraceError
 from elector.trace.page.arrows import Archer, Arrow
 from elector.trace.page.spans import Span, Teller
-from elector.trace.records import Header, Plain, Record, Step
+from elector.trace.records import Header, Lead, Plain, Record, Step, Work
 
 LIMIT = 50_000
 """So many records a page takes: more, and browsers get slow."""
@@ -81,7 +81,7 @@ class _Window:
     def __init__(self, header: Header, since: int, until: int | None) -> None:
         self.header = header
         self.since, self.until = since, until
-        self.first, self.last = 0, 0
+        self.first, self.last, self.begins_last = 0, 0, False
         self.shown: list[Plain] = []
         self.times: list[int] = []
         self.prior: dict[int, int] = {}
@@ -94,7 +94,9 @@ class _Window:
         """Read the next record."""
         if number == 0:
             self.first = record.t
-        self.last = max(self.last, record.t)
+        if record.t > self.last or number == 0:
+            self.last, self.begins_last = record.t, False
+        self.begins_last |= isinstance(record, Lead | Work) and record.t == self.last
         self._teller.take(number, record)
         self._archer.take(number, record)
         t = record.t - self.first
@@ -138,8 +140,11 @@ class _Window:
         """All that the script of the page needs."""
         self.prior = {node: self._interned(step.after) for node, step in self._earlier.items()}
         end = max(self.last - self.first, 1)
-        begin, stop = self.since, end if self.until is None else min(self.until, end)
-        spans, arrows = self._teller.finish(self.last), self._archer.finish(self.last)
+        # A counterexample ends with what is wrong: without a moment more that would not be seen.
+        drawn = end + max(end // 16, 1) if self.begins_last else end
+        begin, stop = self.since, drawn if self.until is None else min(self.until, drawn)
+        drawn += self.first
+        spans, arrows = self._teller.finish(drawn), self._archer.finish(drawn)
         header = self.header
         run = {name: value for name, value in header.run.items() if name != "tape"}
         return {

@@ -11,7 +11,7 @@ reads the records of one run in order, and hands out `Span` values.
 [('belief', 10, 30), ('stale', 30, 40)]
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -99,6 +99,7 @@ class Teller:
         self.names = tuple(names) or tuple(str(node) for node in range(nodes))
         self._spans: list[Span] = []
         self._tenures: dict[int, _Tenure] = {}
+        self._leased: set[int] = set()
         self._works: dict[int, _Work] = {}
         self._lease: _Lease | None = None
         self._down: dict[int, tuple[int, int]] = {}
@@ -140,7 +141,7 @@ class Teller:
             self._add(Span("down", node, begin, end, "down", record=number))
         for lane in list(self._severed):
             self._end_severed(lane, end)
-        self._spans += list(_overlaps(self._spans))
+        self._spans += list(_overlaps(self._spans, self._leased))
         return sorted(self._spans, key=lambda span: (span.begin, span.end, span.lane))
 
     def _add(self, span: Span) -> None:
@@ -160,6 +161,8 @@ class Teller:
             return
         self._end_tenure(node, t)
         self._tenures[node] = said
+        if said.until is not None:
+            self._leased.add(said.record)
 
     def _end_tenure(self, node: int, t: int) -> None:
         old = self._tenures.pop(node, None)
@@ -265,17 +268,17 @@ class Teller:
 # -- two at once ---------------------------------------------------------------------------------
 
 
-def _overlaps(spans: Sequence[Span]) -> Iterator[Span]:
+def _overlaps(spans: Sequence[Span], leased: Container[int | None]) -> Iterator[Span]:
     """Where two nodes lead, or work, at the same time.
 
     It is grave (``overlap``) if both have a right to lead, or the same token, or if the work of
     one runs when that of the other begins. A former leader that stood still while its lease ran
     out, or that has no lease and has not heard of a newer one, merely outlived its office.
+    `leased` are the records by which tenures with a lease began.
     """
     beliefs = [span for span in spans if span.kind in {"belief", "stale"}]
-    leased = any(span.kind == "lease" for span in spans)
     for first, second in _meetings(beliefs):
-        rightful = leased and first.kind == second.kind == "belief"
+        rightful = first.kind == second.kind == "belief" and first.record in leased
         yield _both(first, second, "belief", grave=rightful or first.token == second.token)
     pauses = [span for span in spans if span.kind == "pause"]
     for first, second in _meetings(_whole_works(spans)):

@@ -2,17 +2,17 @@
 
 const laneName = (lane) => (lane === STORE ? "store" : lane === WORLD ? "world" : model.nodes[lane] ?? `node ${lane}`);
 
-const STEPWISE = DATA.world === "verification"; // time is the number of the step
+const STEPWISE = DATA.world === "verification"; // time is logical
 
 function timeText(t) {
-  if (STEPWISE) return `step ${Math.round(t)}`;
+  if (STEPWISE) return `instant ${Math.round(t)}`;
   const [whole, decimals] = (Math.round(t) / 1e9).toFixed(9).split(".");
   const kept = decimals.replace(/(000)+$/, "").replace(/(\d{3})(?=\d)/g, "$1\u2009");
   return `${whole}${kept ? `.${kept}` : ""}\u2009s`;
 }
 
 function durationText(ns) {
-  if (STEPWISE) return `${Math.round(ns)} ${Math.round(ns) === 1 ? "step" : "steps"}`;
+  if (STEPWISE) return `${Math.round(ns)} ${Math.round(ns) === 1 ? "instant" : "instants"}`;
   const round = (value) => Number(value.toPrecision(4)).toString();
   if (Math.abs(ns) >= 1e9) return `${round(ns / 1e9)}\u2009s`;
   if (Math.abs(ns) >= 1e6) return `${round(ns / 1e6)}\u2009ms`;
