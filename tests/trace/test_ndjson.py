@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -102,6 +103,11 @@ def test_a_file_that_cannot_be_made(tmp_path: Path, where: str) -> None:
         Writer(tmp_path / where, HEADER)
 
 
+def open_files() -> set[str]:
+    links = Path("/proc/self/fd").iterdir()
+    return {str(link.readlink()) for link in links if link.is_symlink()}
+
+
 # -- what is no trace --------------------------------------------------------------------
 
 
@@ -182,6 +188,18 @@ def test_records_before_a_bad_line_are_read(path: Path) -> None:
     assert (next(told), next(told)) == STORY[:2]
     with pytest.raises(TraceError):
         next(told)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="open files are seen in /proc")
+@pytest.mark.parametrize("many", [0, 1])
+def test_who_reads_no_further_leaves_nothing_open(path: Path, many: int) -> None:
+    write(path, *STORY)
+    told = read(path)[1]
+    for _ in range(many):
+        next(told)
+    assert str(path) in open_files()
+    del told
+    assert str(path) not in open_files()
 
 
 # -- what a killed process leaves --------------------------------------------------------

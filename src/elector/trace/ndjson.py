@@ -16,7 +16,7 @@ import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
 
@@ -108,47 +108,20 @@ class Records:
         torn: the number of the last line, if it has no end and was left out; known at the end.
     """
 
-    def __init__(self, path: Path, stream: BinaryIO, header: Header, *, tolerant: bool) -> None:
+    def __init__(self, lines: Generator[Any, None, int | None]) -> None:
         self.torn: int | None = None
-        self._path = path
-        self._header = header
-        self._tolerant = tolerant
-        self._lines = self._read(stream)
+        self._lines = lines
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Record:
-        return next(self._lines)
-
-    def close(self) -> None:
-        """Read no further."""
-        self._lines.close()
-
-    def _read(self, stream: BinaryIO) -> Generator[Record]:
-        with stream:
-            for number, line in enumerate(stream, start=2):
-                if not line.endswith(b"\n"):
-                    self._tear(number)
-                    return
-                try:
-                    yield _records.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise self._nonsense(number, error) from error
-
-    def _tear(self, number: int) -> None:
-        if not self._tolerant:
-            raise TraceError(
-                f"{self._path}, line {number}: the trace ends in the middle of this line, as a "
-                "killed process leaves it; remove the line to read the rest"
-            )
-        self.torn = number
-
-    def _nonsense(self, number: int, error: Exception) -> TraceError:
-        return TraceError(
-            f"{self._path}, line {number}: this is no record of format {FORMAT}: {error}; the "
-            f"file was damaged or edited after elector {self._header.elector} wrote it"
-        )
+        try:
+            record: Record = next(self._lines)
+        except StopIteration as end:
+            self.torn = self.torn if end.value is None else end.value
+            raise
+        return record
 
 
 def read(path: Path, *, tolerant: bool = False) -> tuple[Header, Records]:
@@ -164,16 +137,40 @@ def read(path: Path, *, tolerant: bool = False) -> tuple[Header, Records]:
             makes no sense; the message says which, and what to do. Of lines behind the
             header it is raised when they are reached.
     """
+    lines = _lines(path, tolerant=tolerant)
+    header: Header = next(lines)
+    return header, Records(lines)
+
+
+def _lines(path: Path, *, tolerant: bool) -> Generator[Any, None, int | None]:
+    """The header, then the records; at the end, the number of a torn line.
+
+    Whoever reads no further need not close anything: the file is this generator's.
+    """
     try:
         stream = path.open("rb")
     except OSError as error:
         raise TraceError(f"cannot read the trace {path}: {error.strerror}") from error
-    try:
+    with stream:
         header = _header(path, stream.readline())
-    except BaseException:
-        stream.close()
-        raise
-    return header, Records(path, stream, header, tolerant=tolerant)
+        yield header
+        for number, line in enumerate(stream, start=2):
+            if not line.endswith(b"\n"):
+                if tolerant:
+                    return number
+                raise TraceError(
+                    f"{path}, line {number}: the trace ends in the middle of this line, as a "
+                    "killed process leaves it; remove the line to read the rest"
+                )
+            try:
+                record = _records.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise TraceError(
+                    f"{path}, line {number}: this is no record of format {FORMAT}: {error}; the "
+                    f"file was damaged or edited after elector {header.elector} wrote it"
+                ) from error
+            yield record
+    return None
 
 
 def _header(path: Path, line: bytes) -> Header:
