@@ -17,7 +17,10 @@ from bench.machine import describe_machine
 from bench.plan import Plan
 from bench.report import as_markdown, as_text
 
-MEASUREMENTS = ("kill", "handover", "freeze", "idle", "start", "peers")
+MEASUREMENTS = (
+    *("kill", "handover", "freeze", "idle", "start", "peers"),
+    *("simulator", "explorer", "bugs", "failover"),
+)
 _RESULTS = Path(__file__).with_name("results")
 _LATEST = _RESULTS / "latest.json"
 _PARTIAL = _RESULTS / "partial.json"

@@ -31,6 +31,7 @@ from elector.simulation.faults import Faults, Weather, draw_faults, plan_named
 from elector.simulation.lease import Candidates, MakeCandidate
 from elector.simulation.measures import Measures, Tally
 from elector.simulation.members import Make, Members
+from elector.simulation.store import MakeRegister, Register
 from elector.simulation.world import Watcher, World
 from elector.trace import records
 from elector.trace.plain import plain
@@ -140,6 +141,8 @@ class Build(msgspec.Struct, frozen=True):
 
     raft: Make = Raft
     lease: MakeCandidate = LeaseCandidate
+    register: MakeRegister = Register
+    candidates: type[Candidates] = Candidates
 
 
 def run(
@@ -150,6 +153,7 @@ def run(
     tape: Tape | None = None,
     replay: bool = False,
     properties: Sequence[str] | None = None,
+    excuses: bool = True,
     build: Build = Build(),  # noqa: B008 - frozen
 ) -> Outcome:
     """Run once.
@@ -161,6 +165,7 @@ def run(
         tape: where choices are written; with `replay`, read from.
         replay: choices come from the tape, and nothing from the seed.
         properties: the names of those to judge; None: all that make sense.
+        excuses: a property whose assumptions are broken on purpose is void, not violated.
         build: the code that runs.
 
     Raises:
@@ -168,8 +173,13 @@ def run(
     """
     faults = configuration.faults_of(seed)
     judge = Judge(
-        properties_for(configuration.protocol, properties, nodes=configuration.nodes),
-        void=faults.void(configuration.drift_ppm),
+        properties_for(
+            configuration.protocol,
+            properties,
+            nodes=configuration.nodes,
+            bound_ns=configuration.bound_ns(Weather()),
+        ),
+        void=faults.void(configuration.drift_ppm) if excuses else (),
     )
     measures = Measures()
     chance = Chance(seed, tape, replay=replay)
@@ -214,7 +224,7 @@ def new_world(
             make=build.raft,
             logs=logs,
         )
-    return Candidates(
+    return build.candidates(
         configuration.nodes,
         configuration.lease,
         faults,
@@ -222,6 +232,7 @@ def new_world(
         watchers,
         make=build.lease,
         store=configuration.store,
+        make_register=build.register,
     )
 
 
@@ -241,6 +252,7 @@ def crash_the_leader(
     random = world.chance.random
     lasts = world.chance.choose("crash the leader", lambda: random.randrange(period), 0)
     world.run_until(world.now + 2 * period + lasts)
+    world.run_until(world.now + patience, lambda: world.leader() is not None)
     killed, begun = world.leader(), world.now
     if killed is None:
         return None, None
