@@ -178,6 +178,15 @@ def test_others_are_named(tmp_path: Path, memory: str) -> None:
     assert first_divergence(header, told) is None
 
 
+def test_a_line_does_not_wait_for_the_next_one(path: Path, memory: str) -> None:
+    stage = Stage(path, memory, ttl="10m")
+    holding = stage.elected()
+    stage.driver.start_work(holding)
+    until(lambda: b'"began"' in path.read_bytes())  # the next renewal is minutes away
+    stage.driver.work_stopped(holding)
+    stage.leave()
+
+
 def test_the_store_is_not_in_it(path: Path, memory: str) -> None:
     stage = Stage(path, f"{memory}?password=hunter2")
     stage.work()
