@@ -2,8 +2,10 @@
 
 import pytest
 
+from elector.verification.members import explore
+from elector.verification.scope import Scope
 from tests.mutants.catalogue import ELSEWHERE, MUTANTS, Mutant
-from tests.mutants.engines import by_simulation
+from tests.mutants.engines import MEMBERS, build, by_exploration, by_simulation
 
 SEEDS = 1000
 CLEAN_SEEDS = 60
@@ -22,3 +24,18 @@ def test_the_simulator_finds_it(mutant: Mutant) -> None:
 @pytest.mark.parametrize("mutant", WORLDS.values(), ids=lambda m: f"{m.number} {m.what}")
 def test_without_the_bug_its_world_shows_nothing(mutant: Mutant) -> None:
     assert by_simulation(mutant._replace(module=None), CLEAN_SEEDS) is None
+
+
+@pytest.mark.parametrize(
+    "mutant", [m for m in MUTANTS if m.number in MEMBERS], ids=lambda m: f"{m.number} {m.what}"
+)
+def test_the_explorer_finds_two_leaders_of_one_term(mutant: Mutant) -> None:
+    assert by_exploration(mutant) is not None
+
+
+@pytest.mark.parametrize("number", [6, 7, 8])
+def test_with_three_nodes_nothing_is_seen_of_it(number: int) -> None:
+    (mutant,) = (m for m in MUTANTS if m.number == number)
+    scope = Scope(nodes=3, terms=min(2, MEMBERS[number].terms))
+    found = explore(scope, build(mutant).raft, ("TermUnique",))
+    assert found.holds

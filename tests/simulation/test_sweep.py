@@ -32,7 +32,7 @@ def test_a_dask_scheduler_brings_the_same() -> None:
         warnings.simplefilter("ignore")  # those of a foreign package
         from distributed import LocalCluster
 
-        with LocalCluster(  # type: ignore[no-untyped-call] # a foreign package
+        with LocalCluster(
             n_workers=1,
             threads_per_worker=1,
             processes=False,

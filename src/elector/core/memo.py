@@ -72,7 +72,7 @@ class Memo(Generic[T]):
         """The state of a number."""
         return self._states.values[number]
 
-    def step(self, number: int, event: Any) -> tuple[int, tuple[Any, ...]]:  # noqa: ANN401 - any protocol's
+    def step(self, number: int, event: Any) -> tuple[int, tuple[Any, ...]]:
         """Take an event, dated 0; the effects' times are from now."""
         key = (number, event)
         taken = self._taken.get(key)
