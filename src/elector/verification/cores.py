@@ -84,6 +84,11 @@ class Move(NamedTuple):
         """Whether nobody is told anything by it."""
         return not (self.sends or self.leads or self.broken)
 
+    @property
+    def law(self) -> str | None:
+        """The name of the property that it breaks."""
+        return self.broken.property if self.broken else None
+
 
 class Words:
     """Names that all nodes share: timers, ballots, and the messages that each may receive."""
@@ -91,7 +96,7 @@ class Words:
     def __init__(self, nodes: int) -> None:
         self.timers = Interned[str]()
         self.ballots = Interned[Ballot]()
-        self.inboxes = [Interned[tuple[int, Any]]() for _ in range(nodes)]
+        self._bits: dict[tuple[int, int, Any], int] = {}
         self.arrivals: list[list[Delivered[Any]]] = [[] for _ in range(nodes)]
 
     def timer(self, name: str) -> int:
@@ -100,10 +105,22 @@ class Words:
 
     def bit(self, to: int, source: int, message: Any) -> int:
         """The bit of a message in the inbox of its addressee."""
-        number = self.inboxes[to].number((source, message))
-        if number == len(self.arrivals[to]):
+        bit = self._bits.get((to, source, message))
+        if bit is None:
+            bit = self._bits[to, source, message] = 1 << len(self.arrivals[to])
             self.arrivals[to].append(Delivered(0, source, message))
-        return 1 << number
+        return bit
+
+    def known_bit(self, to: int, source: int, message: Any) -> int:
+        """The same for a message that must have been seen before.
+
+        Raises:
+            ValueError: nobody could have sent it.
+        """
+        try:
+            return self._bits[to, source, message]
+        except KeyError:
+            raise ValueError(f"node {source} never sends {message!r} to node {to}") from None
 
 
 class Node:

@@ -7,7 +7,7 @@
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from elector.errors import ConfigurationError
 from elector.protocols.raft import Raft
@@ -24,8 +24,9 @@ from elector.verification.scope import (
     Violation,
 )
 from elector.verification.space import Found, Rows, Space
+from elector.verification.symmetry import Symmetry
 
-REDUCTIONS: tuple[Reduction, ...] = ("messages", "timers")
+REDUCTIONS: tuple[Reduction, ...] = ("messages", "timers", "symmetry")
 
 _CHUNK = 1 << 13
 
@@ -47,7 +48,7 @@ def explore(
         build: makes a member: `Raft`, or that class with a bug in it.
         properties: which are judged, of `SAFETY`.
         reductions: how states are merged that differ in nothing that matters; none of them
-            changes a verdict.
+            changes a verdict. Those that do not apply are left out of the result.
         max_memory: stop when this process is larger, bytes.
         max_states: stop when this many distinct states are known.
         on_progress: told about twice a second.
@@ -60,8 +61,11 @@ def explore(
             raise ConfigurationError(
                 f"the explorer judges no property {name!r}; it knows {', '.join(SAFETY)}"
             )
+    space = Space(scope, build, tuple(properties), tuple(reductions))
+    symmetry = _symmetry(space) if "symmetry" in reductions else None
     search = _Search(
-        Space(scope, build, tuple(properties), tuple(reductions)),
+        space,
+        symmetry,
         max_memory=max_memory,
         max_states=max_states,
         on_progress=on_progress,
@@ -70,7 +74,7 @@ def explore(
     return Exploration(
         scope=scope,
         properties=tuple(properties),
-        reductions=tuple(reductions),
+        reductions=tuple(name for name in reductions if name != "symmetry" or symmetry),
         progress=search.progress(),
         stopped=stopped,
         violation=violation,
@@ -87,19 +91,22 @@ class _Search:
     def __init__(
         self,
         space: Space,
+        symmetry: Symmetry | None,
         *,
         max_memory: int | None,
         max_states: int | None,
         on_progress: OnProgress | None,
     ) -> None:
         self.space = space
+        self.symmetry = symmetry
         self.max_memory = max_memory
         self.max_states = max_states
         self.on_progress = on_progress
         self.began = time.perf_counter()
         self.told_at = self.began
-        self.seen = {space.start}
-        self.levels = [[space.start]]
+        start = self._canonical(space.start)
+        self.seen = {start}
+        self.levels = [[start]]
         self.ends: list[list[int]] = [[]]  # of each level, where each chunk's successors end
         self.expanded = 0  # of the last level but one
         self.rows = (Rows(space, crashes=False), Rows(space, crashes=True))
@@ -127,8 +134,13 @@ class _Search:
         return "", None
 
     def _expand(self, states: list[int]) -> None:
-        expand = _expand_and_drop if self.space.drops else _expand
-        expand(states, self.rows, self.space, self.seen, self.levels[-1])
+        if self.symmetry is not None:
+            canonical = self.symmetry.canonical
+            _expand_and_sort(states, self.rows, self.space, self.seen, self.levels[-1], canonical)
+        elif self.space.drops:
+            _expand_and_drop(states, self.rows, self.space, self.seen, self.levels[-1])
+        else:
+            _expand(states, self.rows, self.space, self.seen, self.levels[-1])
 
     def _pause(self) -> str:
         if self.max_states is not None and len(self.seen) >= self.max_states:
@@ -153,27 +165,41 @@ class _Search:
         )
 
     def _violation(self, found: Found) -> Violation:
-        path = [*self._path(found.state), Stride(found.node, found.move)]
-        header, records = told(self.space, path, found.broken)
-        return Violation(found.broken.property, found.broken.text, len(path), header, records)
+        """Go again to where it happens, in the names of the beginning."""
+        here = self.space.start
+        path: list[Stride] = []
+        for target in self._states_before(found.state):
+            stride, here = next(
+                (Stride(node, move), after)
+                for node, move, after in self.space.moves(here)
+                if self._canonical(after) == target
+            )
+            path.append(stride)
+        node, move, broken = next(
+            wrong
+            for wrong in self.space.violations(here)
+            if wrong[2].property == found.broken.property
+        )
+        path.append(Stride(node, move))
+        header, records = told(self.space, path, broken)
+        return Violation(broken.property, broken.text, len(path), header, records)
 
-    def _path(self, state: int) -> list[Stride]:
-        """The moves that led to a state of the last level but one."""
-        strides: list[Stride] = []
+    def _states_before(self, state: int) -> list[int]:
+        """The states through which one of the last level but one was reached, itself the last."""
+        states = []
         for depth in range(len(self.levels) - 2, 0, -1):
+            states.append(state)
             place = self.levels[depth].index(state)
             chunk = next(i for i, end in enumerate(self.ends[depth]) if place < end)
             before = self.levels[depth - 1][chunk * _CHUNK : (chunk + 1) * _CHUNK]
-            stride, state = self._predecessor(before, state)
-            strides.append(stride)
-        return strides[::-1]
+            state = next(each for each in before if state in self._successors(each))
+        return states[::-1]
 
-    def _predecessor(self, states: list[int], target: int) -> tuple[Stride, int]:
-        for state in states:
-            for node, move, after in self.space.moves(state):
-                if after == target:
-                    return Stride(node, move), state
-        raise AssertionError("a state that was found cannot be found again")
+    def _successors(self, state: int) -> Iterator[int]:
+        return (self._canonical(after) for _, _, after in self.space.moves(state))
+
+    def _canonical(self, state: int) -> int:
+        return state if self.symmetry is None else self.symmetry.canonical(state)
 
 
 _TELL_EVERY_S = 0.5
@@ -227,3 +253,38 @@ def _expand_and_drop(
     except Found as found:
         found.state = state
         raise
+
+
+def _expand_and_sort(
+    states: list[int],
+    rows: tuple[Rows, Rows],
+    space: Space,
+    seen: set[int],
+    new: list[int],
+    canonical: Callable[[int], int],
+) -> None:
+    """The same, with one state for all that are the same but for names."""
+    last_crash, cores = space.last_crash, space.all_cores
+    calm, troubled = rows
+    see, append = seen.add, new.append
+    state = 0
+    try:
+        for state in states:
+            for mask, table, others in (troubled if state < last_crash else calm)[state & cores]:
+                for change, keeps in table[state & mask]:
+                    after = state + change & (others | keeps)
+                    if after not in seen:
+                        after = canonical(after)
+                        if after not in seen:
+                            see(after)
+                            append(after)
+    except Found as found:
+        found.state = state
+        raise
+
+
+def _symmetry(space: Space) -> Symmetry | None:
+    try:
+        return Symmetry(space)
+    except ValueError:
+        return None

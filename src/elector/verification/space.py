@@ -140,8 +140,9 @@ class Space:
         self.words = Words(scope.nodes)
         laws = Laws(scope.nodes, properties)
         self.nodes = [Node(number, build, scope, self.words, laws) for number in range(scope.nodes)]
-        first = [node.first() for node in self.nodes]
-        self.drops = "messages" in reductions
+        self.first = [node.first() for node in self.nodes]
+        self.drops = "messages" in reductions or "symmetry" in reductions
+        self._drops_dead = "messages" in reductions
         self._unique = "TermUnique" in properties
         self._shared: dict[Any, Any] = {}
         self._plain_core = self._close(timers="timers" in reductions)
@@ -149,7 +150,8 @@ class Space:
         self.live = [self._live(node) for node in self.nodes]
         self._tables: dict[tuple[int, int, bool], Table] = {}
         self.start = sum(
-            self._plain_core[node][core] << self.core_shift[node] for node, core in enumerate(first)
+            self._plain_core[node][core] << self.core_shift[node]
+            for node, core in enumerate(self.first)
         )
 
     def _close(self, *, timers: bool) -> list[list[int]]:
@@ -190,8 +192,29 @@ class Space:
         """For each core, the bits of its inbox that matter."""
         messages = len(self.words.arrivals[node.number])
         everything = (1 << messages) - 1
-        dead = dead_messages(node, messages) if self.drops else [0] * len(node.cores)
+        dead = dead_messages(node, messages) if self._drops_dead else [0] * len(node.cores)
         return [(everything & ~mask) << self.inbox_shift[node.number] for mask in dead]
+
+    def plain_core(self, node: int, core: int) -> int:
+        """The core that stands for this one."""
+        return self._plain_core[node][core]
+
+    def part(self, node: int) -> int:
+        """All bits of a state that belong to a node."""
+        inbox = (1 << len(self.words.arrivals[node])) - 1
+        return self.core_mask[node] | self._led_in_all(node) | inbox << self.inbox_shift[node]
+
+    def led_shift(self, node: int) -> int:
+        """Where the terms stand that a node has led."""
+        return self._led_shift + node * self.scope.terms
+
+    def led_by(self, node: int, state: int) -> int:
+        """The terms that a node has led, a bit for each."""
+        return (state & self._led_in_all(node)) >> self.led_shift(node)
+
+    def inbox(self, node: int, state: int) -> int:
+        """The messages that were sent to a node, a bit for each."""
+        return state >> self.inbox_shift[node] & (1 << len(self.words.arrivals[node])) - 1
 
     def shared(self, value: Any) -> Any:
         """The one object that stands for all equal ones."""
@@ -239,7 +262,7 @@ class Space:
         return _Way(needs, change, adds, self.live[node][after], rivals, move)
 
     def _led(self, node: int, term: int) -> int:
-        return 1 << self._led_shift + node * self.scope.terms + term - 1
+        return 1 << self.led_shift(node) + term - 1
 
     def _led_of_all(self) -> int:
         return ((1 << self.scope.nodes * self.scope.terms) - 1) << self._led_shift
@@ -256,20 +279,29 @@ class Space:
 
     def _led_in_all(self, node: int) -> int:
         terms = self.scope.terms
-        return ((1 << terms) - 1) << self._led_shift + node * terms
+        return ((1 << terms) - 1) << self.led_shift(node)
 
     def moves(self, state: int) -> Iterator[tuple[int, Move, int]]:
         """The slow way to all successors: who moves, how, and the state then."""
+        for node, way in self._possible(state):
+            after = state + way.change | way.adds
+            if self.drops:
+                after &= self._kept(after)
+            yield node, way.move, after
+
+    def violations(self, state: int) -> Iterator[tuple[int, Move, Broken]]:
+        """The moves that violate something: who makes them, and what it is."""
+        for node, way in self._possible(state):
+            broken = way.move.broken or self.judged(way, state)
+            if broken:
+                yield node, way.move, broken
+
+    def _possible(self, state: int) -> Iterator[tuple[int, _Way]]:
         for node in range(self.scope.nodes):
             for way in self._ways(node, self.core(node, state)):
-                if way.needs & state != way.needs:
-                    continue
-                if way.move.kept is not None and state >= self.last_crash:
-                    continue
-                after = state + way.change | way.adds
-                if self.drops:
-                    after &= self._kept(after)
-                yield node, way.move, after
+                crashes = way.move.kept is not None
+                if way.needs & state == way.needs and not (crashes and state >= self.last_crash):
+                    yield node, way
 
     def _kept(self, state: int) -> int:
         """All bits but those of dead messages."""
