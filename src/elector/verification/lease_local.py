@@ -139,8 +139,8 @@ def _moved(deadlines: Deadlines, by: int) -> Deadlines:
     return Deadlines(deadlines.soft_ns + by, deadlines.hard_ns + by)
 
 
-def aged(local: Local, by: int, ttl: int) -> Local:
-    """A candidate when its clock has moved on by `by`, in normal form."""
+def aged(local: Local, by: int, ttl: int, back: int = 0) -> Local:
+    """A candidate when its clock has moved on by `by`, in normal form; else as in `normal`."""
     later = local._replace(
         state=shifted(local.state, -by),
         timers=tuple((name, early - by, late - by) for name, early, late in local.timers),
@@ -150,11 +150,17 @@ def aged(local: Local, by: int, ttl: int) -> Local:
         office=local.office - by,
         overslept=local.overslept or (local.paused and 0 < local.office <= by),
     )
-    return normal(later, ttl)[0]
+    return normal(later, ttl, back)[0]
 
 
-def normal(local: Local, ttl: int) -> tuple[Local, tuple[int, ...]]:
+def normal(local: Local, ttl: int, back: int = 0) -> tuple[Local, tuple[int, ...]]:
     """The one form of all situations from which the same can happen.
+
+    Args:
+        local: a situation.
+        ttl: of the lease.
+        back: how far the candidate's clock may still go back, so that what is over may come
+            again; 0 for a clock that does not.
 
     Returns:
         It, and what its requests of ranks 1, 2, ... were numbered before.
@@ -168,7 +174,7 @@ def normal(local: Local, ttl: int) -> tuple[Local, tuple[int, ...]]:
     rank = {op: number for number, op in enumerate(old, start=1)}
     return (
         local._replace(
-            state=_state(state, rank, ttl),
+            state=_state(state, rank, ttl, back),
             timers=tuple(sorted((n, max(0, e), max(0, late)) for n, e, late in local.timers)),
             waits=tuple(sorted((rank[op], max(0, due)) for op, due in local.waits)),
             sent=_sent(local, rank),
@@ -182,28 +188,30 @@ def normal(local: Local, ttl: int) -> tuple[Local, tuple[int, ...]]:
     )
 
 
-def _state(state: LeaseState, rank: dict[int, int], ttl: int) -> LeaseState:
+def _state(state: LeaseState, rank: dict[int, int], ttl: int, back: int) -> LeaseState:
     """What the protocol remembers: what cannot matter any more is forgotten.
 
     - a deadline or a rest that is over is over now;
     - of an attempt as old as a ttl nothing is left, however old it is;
-    - `sent_at` means something only while a request is pending that may begin or prolong a
-      tenure, the soft deadline only to a leader, the hard one only to one who holds office;
+    - `sent_at` means something only while a request other than a release is pending, the soft
+      deadline only to a leader, the hard one only to one who holds office;
     - what observers were told changes nothing but what they are told next.
     """
-    doubt = state.doubt_since
-    asks = state.pending and is_in(state, Phase.ASKING, Phase.LEADING, Phase.STOPPING)
+    doubt, deadlines = state.doubt_since, state.deadlines
+    asks = state.pending and not is_in(state, Phase.RELEASING)
     holds = is_in(state, Phase.LEADING, Phase.STOPPING, Phase.RELEASING)
-    soft = max(0, state.deadlines.soft_ns) if is_in(state, Phase.LEADING) else 0
     return replace(
         state,
         op=len(rank),
         pending=rank.get(state.pending, 0),
-        sent_at=max(-ttl, state.sent_at) if asks else 0,
-        doubt_since=None if doubt is None else max(-ttl, doubt),
-        deadlines=Deadlines(soft, max(0, state.deadlines.hard_ns) if holds else 0),
-        drain_until=max(0, state.drain_until) if is_in(state, Phase.STOPPING) else 0,
-        rest_until=max(0, state.rest_until),
+        sent_at=max(-ttl - back, state.sent_at) if asks else 0,
+        doubt_since=None if doubt is None else max(-ttl - back, doubt),
+        deadlines=Deadlines(
+            max(-back, deadlines.soft_ns) if is_in(state, Phase.LEADING) else 0,
+            max(-back, deadlines.hard_ns) if holds else 0,
+        ),
+        drain_until=max(-back, state.drain_until) if is_in(state, Phase.STOPPING) else 0,
+        rest_until=max(-back, state.rest_until),
         seen=None,
     )
 

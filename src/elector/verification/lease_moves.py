@@ -19,6 +19,7 @@ from elector.core.effects import (
     Extend,
     Lead,
     LeaveQueue,
+    Observe,
     Release,
     Renew,
     SetTimer,
@@ -70,7 +71,8 @@ class Move(NamedTuple):
         renamed: what its requests of ranks 1, 2, ... were numbered before.
         spent: of the budgets.
         event: what it is told, dated 0; None if nothing.
-        effects: what it asks for.
+        effects: what it asks for, but for what observers are told: the explorer does not
+            remember what they know.
         kept: how many of them are carried out before it crashes; None if it does not.
         resumes: a pause ends with it.
         sent: the request of a former instance that is dropped.
@@ -98,6 +100,9 @@ class Mover:
         number: its number.
         scope: what is explored.
         build: makes the candidate.
+
+    Attributes:
+        back: how far its clock may go back, in all.
     """
 
     def __init__(self, number: int, scope: LeaseScope, build: MakeCandidate) -> None:
@@ -105,6 +110,7 @@ class Mover:
         self.scope = scope
         self.build = build
         self.timing = scope.timing
+        self.back = scope.budgets.steps * (scope.timing.ttl_ns // 2)
         self._machines: dict[int, LeaseCandidate] = {}
 
     def machine(self, instance: int) -> LeaseCandidate:
@@ -207,6 +213,7 @@ class Mover:
     ) -> Iterator[Move]:
         """A step, and the crashes during it."""
         state, effects = self.machine(local.instance).step(local.state, event)
+        effects = tuple(effect for effect in effects if not isinstance(effect, Observe))
         after = local._replace(state=state)
         crashes = self.scope.budgets.crashes
         for kept, effect in enumerate(effects, start=1):
@@ -220,7 +227,7 @@ class Mover:
     def _move(
         self, what: str, after: Local, spent: tuple[int, ...] = FREE, *, resumes: bool = False
     ) -> Move:
-        return Move(what, *normal(after, self.timing.ttl_ns), spent, resumes=resumes)
+        return Move(what, *normal(after, self.timing.ttl_ns, self.back), spent, resumes=resumes)
 
     def _perform(self, local: Local, effect: Any, event: Any) -> Local:
         changed: dict[str, Any] = {}
@@ -272,7 +279,7 @@ class Mover:
         after = born._replace(state=state)
         for effect in effects:
             after = self._perform(after, effect, Start(0))
-        return normal(after, self.timing.ttl_ns)
+        return normal(after, self.timing.ttl_ns, self.back)
 
     def _messages(self, local: Local) -> Iterator[Move]:
         """What may become of messages without the candidate's doing."""

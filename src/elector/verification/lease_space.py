@@ -209,7 +209,7 @@ class Space:
                 rest = rest._replace(replies=(*local.replies, reply))
             changed = (register.holder, register.token) != (after.holder, after.token)
             news = after.news(kind) if changed and kind.announces else None
-            ended, renamed = normal(rest, self.ttl)
+            ended, renamed = normal(rest, self.ttl, self.movers[node].back)
             arrived = self.locals[node].number(ended)
             yield Arrival(sent, reply, arrived, renamed, self.stores.number(after), news)
 
@@ -269,7 +269,8 @@ class Space:
     def _older(self, node: int, number: int, ticks: int) -> int:
         known = self._aged[node].get((number, ticks))
         if known is None:
-            later = aged(self.locals[node].values[number], ticks * self.clocks[node], self.ttl)
+            by, back = ticks * self.clocks[node], self.movers[node].back
+            later = aged(self.locals[node].values[number], by, self.ttl, back)
             known = self._aged[node][number, ticks] = self.locals[node].number(later)
         return known
 
@@ -312,6 +313,6 @@ def _works(local: Local) -> bool:
     order things happen at one instant means nothing on true time.
     """
     state = local.state
-    over = is_in(state, Phase.LEADING, Phase.STOPPING) and state.deadlines.hard_ns == 0
+    over = is_in(state, Phase.LEADING, Phase.STOPPING) and state.deadlines.hard_ns <= 0
     ends_now = over and any(name == DEADLINE and not late for name, _, late in local.timers)
     return bool(local.work) and not (local.paused or local.overslept or ends_now)
