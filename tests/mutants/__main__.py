@@ -34,7 +34,7 @@ def main() -> None:
     print_table(_HEAD, rows)
     for number, why in ELSEWHERE.items():
         print(f"{number}: {why}")  # noqa: T201 - a program's output
-    print(f"Simulation counts seeds from {FIRST_SEEDS} on; exploration counts states.")  # noqa: T201 - the same
+    print(f"Simulation counts seeds from {FIRST_SEEDS} on; exploration and lassos count states.")  # noqa: T201 - the same
     if survivors:
         sys.exit(f"survived: {survivors}")
 

@@ -15,7 +15,7 @@ from elector.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from elector.verification.lease_scope import LeaseExploration, LeaseScope
-    from elector.verification.scope import Exploration, Progress
+    from elector.verification.scope import Exploration, Progress, Violation
 
 EXIT_NOT_AS_EXPECTED = 1
 EXIT_INCOMPLETE = 3
@@ -29,6 +29,7 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 Examples:
   elector verify raft --nodes 3 --terms 2 --restarts 1
   elector verify raft --nodes 4 --terms 2 --max-memory 2G
+  elector verify raft --nodes 5 --liveness --links 0-1,0-2,1-2,1-3,2-4 --pre-vote
   elector verify lease --candidates 2 --lost 1
   elector verify lease --drift 1% --real-drift 3% --lost 2 --expect-violation LeaseDisjoint
   elector verify --trace run.ndjson
@@ -50,6 +51,12 @@ divergence {record, line, t, node, what, differences}, or null.""",
 @click.option("--pre-vote", is_flag=True, help="raft: with PreVote.")
 @click.option("--check-quorum", is_flag=True, help="raft: with CheckQuorum.")
 @click.option("--transfer", is_flag=True, help="raft: leaders may be asked to hand over.")
+@click.option(
+    "--liveness",
+    is_flag=True,
+    help="raft: look for a fair way to go on for ever without a stable leader, instead.",
+)
+@click.option("--links", help="raft, liveness: only these, both ways, like 0-1,1-2. [default: all]")
 @click.option("--full", is_flag=True, help="raft: merge no states that differ.")
 @click.option(
     "--candidates", type=int, default=2, show_default=True, help="lease: how many candidates."
@@ -100,6 +107,9 @@ def command(
         _check_trace(trace, as_json=as_json)
         return
     options["max_memory"] = _bytes(options["max_memory"])
+    if protocol == "raft" and options["liveness"]:
+        _find_lasso(options, expect_violation, counterexample, as_json=as_json)
+        return
     if protocol == "raft":
         found: Exploration | LeaseExploration = _explore_raft(options)
     elif protocol == "lease":
@@ -109,7 +119,7 @@ def command(
             f"there is no protocol {protocol!r} to verify; there are" if protocol else "name one"
         )
         raise ConfigurationError(f"{named}: lease, raft; or give a --trace")
-    written = _write_counterexample(found, counterexample)
+    written = _write(found.violation, counterexample)
     if as_json:
         print_json(_facts(protocol, found, written))
     else:
@@ -141,6 +151,57 @@ def _explore_raft(options: dict[str, Any]) -> "Exploration":
         max_memory=options["max_memory"],
         on_progress=_teller(),
     )
+
+
+def _find_lasso(
+    options: dict[str, Any], expected: str | None, counterexample: Path, *, as_json: bool
+) -> None:
+    from msgspec.structs import replace
+
+    from elector.verification.fairness import Situation, find_lasso
+    from elector.verification.kind import both_ways, everyone
+    from elector.verification.scope import PLAIN
+
+    settings = replace(PLAIN, pre_vote=options["pre_vote"], check_quorum=options["check_quorum"])
+    nodes = options["nodes"]
+    every = everyone(nodes)
+    links = every if options["links"] is None else both_ways(*_links(options["links"], nodes))
+    found = find_lasso(Situation(nodes=nodes, settings=settings, links=links, before=(every,)))
+    violation = found.violation
+    written = _write(violation, counterexample)
+    if as_json:
+        print_json(
+            {
+                "protocol": "raft",
+                "holds": violation is None and found.complete,
+                "complete": found.complete,
+                "states": found.states,
+                "seconds": found.seconds,
+                "violation": _shown(violation),
+                "counterexample": None if written is None else str(written),
+            }
+        )
+    elif violation is not None:
+        click.echo(f"{violation.property} is violated: {violation.text}")
+        click.echo(f"Such a way is in {written}:\n  elector show {written}")
+    else:
+        cut = "" if found.complete else f"; {found.cut} ways were not followed to their end"
+        click.echo(f"{found.states:,} states, and on every fair way a leader stays{cut}")
+    violated = None if violation is None else violation.property
+    if violated != expected:
+        raise click.exceptions.Exit(EXIT_NOT_AS_EXPECTED)
+
+
+def _links(text: str, nodes: int) -> list[tuple[int, int]]:
+    links = []
+    for link in text.split(","):
+        near, dash, far = link.partition("-")
+        if not (dash and near.isdigit() and far.isdigit() and max(int(near), int(far)) < nodes):
+            raise ConfigurationError(
+                f"link {link!r} is none between nodes 0 to {nodes - 1}: write it like 0-1"
+            )
+        links.append((int(near), int(far)))
+    return links
 
 
 def _explore_lease(options: dict[str, Any]) -> "LeaseExploration":
@@ -200,8 +261,7 @@ def _teller() -> "Callable[[Progress], None] | None":
 # -- what came of it -------------------------------------------------------------------------
 
 
-def _write_counterexample(found: "Exploration | LeaseExploration", path: Path) -> Path | None:
-    violation = found.violation
+def _write(violation: "Violation | None", path: Path) -> Path | None:
     if violation is None:
         return None
     from elector.trace.ndjson import Writer
@@ -216,12 +276,7 @@ def _write_counterexample(found: "Exploration | LeaseExploration", path: Path) -
 def _facts(
     protocol: str, found: "Exploration | LeaseExploration", written: Path | None
 ) -> dict[str, object]:
-    violation, progress = found.violation, found.progress
-    shown = violation and {
-        "property": violation.property,
-        "text": violation.text,
-        "steps": violation.steps,
-    }
+    progress = found.progress
     return {
         "protocol": protocol,
         "holds": found.holds,
@@ -230,8 +285,16 @@ def _facts(
         **msgspec.to_builtins(progress),
         "rate": round(progress.rate),
         "properties": list(found.properties),
-        "violation": shown,
+        "violation": _shown(found.violation),
         "counterexample": None if written is None else str(written),
+    }
+
+
+def _shown(violation: "Violation | None") -> dict[str, object] | None:
+    return violation and {
+        "property": violation.property,
+        "text": violation.text,
+        "steps": violation.steps,
     }
 
 
