@@ -291,7 +291,9 @@ def _facts(
 
 
 def _shown(violation: "Violation | None") -> dict[str, object] | None:
-    return violation and {
+    if violation is None:
+        return None
+    return {
         "property": violation.property,
         "text": violation.text,
         "steps": violation.steps,
