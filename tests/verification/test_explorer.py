@@ -12,6 +12,7 @@ from elector.protocols import raft
 from elector.protocols.raft import Raft
 from elector.protocols.raft_settings import RaftSettings
 from elector.trace.records import Crash, End, Lead, Persist, Send, Step
+from elector.verification.divergence import first_divergence
 from elector.verification.members import REDUCTIONS, explore
 from elector.verification.scope import PLAIN, SAFETY, Exploration, Progress, Reduction, Scope
 from elector.verification.space import Space
@@ -50,7 +51,7 @@ def mutant(name: str) -> Any:
     return mutated(MUTANTS[name]).Raft
 
 
-def confirmed(found: Exploration) -> None:
+def confirmed(found: Exploration, build: Any) -> None:
     """The trace of a violation shows it to somebody who knows nothing of the explorer."""
     violation = found.violation
     assert violation is not None
@@ -62,6 +63,7 @@ def confirmed(found: Exploration) -> None:
     assert judge.violated is not None, violation.text
     assert judge.violated.name == violation.property
     assert isinstance(violation.records[-1], End)
+    assert first_divergence(violation.header, violation.records, raft=build) is None
 
 
 @pytest.mark.parametrize("scope", TINY, ids=str)
@@ -108,16 +110,18 @@ def test_clean_code_holds_with_options_and_transfer(options: dict[str, Any]) -> 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_is_found(name: str) -> None:
     scope, notices = BUGS[name]
-    found = explore(scope, mutant(name))
+    build = mutant(name)
+    found = explore(scope, build)
     assert found.violation is not None
     assert found.violation.property == notices
-    confirmed(found)
+    confirmed(found, build)
 
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_makes_two_lead_one_term(name: str) -> None:
-    found = explore(BUGS[name][0], mutant(name), ("TermUnique",))
-    confirmed(found)
+    build = mutant(name)
+    found = explore(BUGS[name][0], build, ("TermUnique",))
+    confirmed(found, build)
     assert found.violation is not None
     told = [record for record in found.violation.records if isinstance(record, Lead)]
     assert len({record.node for record in told if record.token == told[-1].token}) == 2
@@ -184,14 +188,16 @@ def test_nodes_are_alike_with_transfers() -> None:
 def test_code_that_favours_a_node_is_not_symmetric() -> None:
     """The bug is in one node alone: merging it with the others would hide it."""
 
+    wrong = mutant("3 a second vote in one term")
+
     def build(node: int, members: tuple[int, ...], settings: RaftSettings) -> Raft:
-        kind = mutant("3 a second vote in one term") if node == 2 else Raft
+        kind = wrong if node == 2 else Raft
         made: Raft = kind(node, members, settings)
         return made
 
     found = explore(Scope(nodes=3, terms=1), build, ("TermUnique",))
     assert "symmetry" not in found.reductions
-    confirmed(found)
+    confirmed(found, build)
 
 
 @pytest.mark.parametrize("name", ["7 a repeated vote counted twice", "8 half is a quorum"])

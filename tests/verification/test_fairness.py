@@ -11,6 +11,7 @@ from elector.protocols.raft import Raft
 from elector.protocols.raft_settings import RaftSettings
 from elector.trace.records import Boot, Cut, Deliver, Drop, End, Fault, Header, Lead, Send, Step
 from elector.verification.components import components
+from elector.verification.divergence import first_divergence
 from elector.verification.fairness import Liveness, Situation, find_lasso
 from elector.verification.kind import Links, both_ways, everyone
 from elector.verification.scope import PLAIN
@@ -53,7 +54,7 @@ def situation(settings: RaftSettings, **links: Any) -> Situation:
     return Situation(nodes=3, settings=settings, **links)
 
 
-def loops(found: Liveness) -> None:
+def loops(found: Liveness, build: Any = Raft) -> None:
     """The way back ends where it began, but for terms; nothing of the search is believed."""
     violation = found.violation
     assert violation is not None
@@ -68,6 +69,7 @@ def loops(found: Liveness) -> None:
         assert begins == ends
         assert len(shift) == 1
     assert isinstance(records[-1], End)
+    assert first_divergence(violation.header, records, raft=build) is None
 
 
 def _after(records: tuple[Any, ...], node: int) -> dict[str, Any]:
@@ -88,8 +90,8 @@ def test_our_code_elects_a_leader_for_good(settings: RaftSettings, links: dict[s
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_is_found(name: str) -> None:
     mutant, settings, links = BUGS[name]
-    found = find_lasso(situation(settings, **links), mutated(mutant).Raft)
-    loops(found)
+    build = mutated(mutant).Raft
+    loops(find_lasso(situation(settings, **links), build), build)
     right = find_lasso(situation(settings, **links))
     assert right.violation is None
     assert right.complete
@@ -145,7 +147,8 @@ def test_links_that_come_back_are_told() -> None:
         "return replace(state, leader=None), (self._patience", "return state, (self._patience", ""
     )
     links: dict[str, Any] = {"links": WITHOUT_0, "before": (WITHOUT_0, ALL3)}
-    loops(find_lasso(situation(BOTH, **links), mutated(lost).Raft))
+    build = mutated(lost).Raft
+    loops(find_lasso(situation(BOTH, **links), build), build)
 
 
 @pytest.mark.parametrize(

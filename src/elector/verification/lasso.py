@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from elector.core.events import Start
 from elector.core.peers import NO_LOG, Delivered, FollowTerm, LeadTerm, Persist, Send, StepDownFrom
 from elector.protocols.raft import RaftState
+from elector.protocols.raft_messages import Ballot
 from elector.trace import records
 from elector.trace.plain import plain
 from elector.verification.cores import Build
@@ -62,7 +63,9 @@ class _Teller:
         self._links: Links = self.kind.links
         self._change_links()
         disks = situation.disks or ((0, NO_LOG),) * situation.nodes
-        for node in range(situation.nodes):
+        for node, (term, _) in enumerate(disks):
+            if term:  # what it once wrote is where it begins
+                self.add(records.Persist(0, node, plain(Ballot(term))))
             self.add(records.Boot(0, node))
         self.rest = self.kind.boot(disks)
 
