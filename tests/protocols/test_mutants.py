@@ -2,7 +2,7 @@
 
 Each mutant replaces some text of the source; if that text is not found any more, the test
 fails and somebody has to look. What has to fail are the laws, on the transcripts of
-tests/scenarios and in the little world, not the wording of a transcript.
+tests/scenarios and in the simulated world, not the wording of a transcript.
 """
 
 import sys
@@ -17,13 +17,12 @@ import pytest
 from elector.core import timing
 from elector.protocols import lease
 from tests.protocols.laws import CandidateLaws, LawBroken
-from tests.protocols.lease_store import StoreKind
-from tests.protocols.lease_world import S, World
 from tests.protocols.misadventure import misadventure
 from tests.protocols.transcript import CLEAN, Build, Transcript
+from tests.protocols.trial import LATE, S, Trial, drawn_model, overtaking_model
 
 SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("*.txt"))
-LIVES = 1200
+LIVES = 1600
 OVERTAKING_LIVES = 500
 
 
@@ -287,7 +286,7 @@ OVERTAKING = {
     "a stray grant is led with after it was given back": Mutant(
         "given_back = self._note_ours(replace(state, op=op), event.token)",
         "given_back = replace(state, op=op)",
-        "two lead",
+        "LeaseDisjoint",
     ),
     "what outlived its tenure is led with again": Mutant(
         "if unwanted is None and event.token == state.ours:\n"
@@ -299,7 +298,7 @@ OVERTAKING = {
         "if unwanted is not None:\n"
         "            return self._release(held, unwanted)\n"
         "        if False:",
-        "two lead",
+        "LeaseDisjoint",
     ),
 }
 
@@ -323,7 +322,7 @@ def mutated(mutant: Mutant) -> Build:
 
 
 def complaints(build: Build) -> Iterator[str]:
-    """Every law that the transcripts and some lives in the little world see broken."""
+    """Every law that the transcripts and some lives in the simulated world see broken."""
     for path in SCENARIOS:
         try:
             obey(Transcript(path.read_text(encoding="utf-8")), build)
@@ -343,8 +342,8 @@ def complaints_of_worlds(
 ) -> Iterator[str]:
     for seed in range(LIVES):
         random = Random(seed)  # noqa: S311 - chance, not a secret
-        kind = StoreKind(*random.choices((True, False), k=3))
-        world = World(
+        kind = drawn_model(random)
+        trial = Trial(
             random,
             candidates=random.choice((2, 3)),
             kind=kind,
@@ -353,7 +352,7 @@ def complaints_of_worlds(
             judges_each=judges_each,
         )
         try:
-            misadventure(world, random)
+            misadventure(trial, random)
         except LawBroken as broken:
             yield f"{broken} (seed {seed})"
 
@@ -362,12 +361,12 @@ def complaints_of_overtaking(build: Build) -> Iterator[str]:
     """Lives in which late requests overtake each other all the time."""
     for seed in range(OVERTAKING_LIVES):
         random = Random(seed)  # noqa: S311 - chance, not a secret
-        kind = StoreKind(*random.choices((True, False), k=3))._replace(ordered=False)
-        world = World(random, candidates=2, kind=kind, build=build, judges_each=False)
-        for node in world.nodes:
-            node.link = "late"
+        kind = overtaking_model(random)
+        trial = Trial(random, candidates=2, kind=kind, build=build, judges_each=False)
         try:
-            world.run(100 * S)
+            for node in range(2):
+                trial.expose(node, link=LATE)
+            trial.run(100 * S)
         except LawBroken as broken:
             yield f"{broken} (seed {seed})"
 
@@ -383,7 +382,7 @@ def test_requests_that_overtake_each_other_all_the_time_make_no_second_leader() 
 @pytest.mark.parametrize("name", OVERTAKING)
 def test_a_late_release_of_a_token_that_is_led_with_again_makes_two_lead(name: str) -> None:
     said = complaints_of_overtaking(mutated(OVERTAKING[name]))
-    assert any("two lead" in each for each in said), "nobody overlapped"
+    assert any("LeaseDisjoint" in each for each in said), "nobody overlapped"
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -395,14 +394,14 @@ def test_a_bug_is_noticed(name: str) -> None:
 @pytest.mark.parametrize("name", TWO_LEADERS)
 def test_a_bug_makes_two_lead_on_true_time(name: str) -> None:
     said = complaints_of_worlds(mutated(MUTANTS[name]), judges_each=False)
-    assert any("two lead" in each for each in said), "nobody overlapped"
+    assert any("LeaseDisjoint" in each for each in said), "nobody overlapped"
 
 
 def test_the_drift_bound_is_needed() -> None:
     """Break what the protocol asks of the world, and its promise breaks."""
     assert CLEAN.candidate.requires.drift_bound
     wild = complaints_of_worlds(CLEAN, drift_ppm=100_000)
-    assert any("two lead" in each for each in wild)
+    assert any("LeaseDisjoint" in each for each in wild)
 
 
 def test_a_mutant_whose_text_is_gone_is_reported() -> None:

@@ -321,8 +321,10 @@ class Candidates(Traffic):
             self.boot(node)
             process = self.processes[node]
             process.applied_at = 0  # a request that is stuck for ever does not hold up new ones
-            self.health(node, healthy=True)
-            self.stand(node, wanted=True)
+            if not process.state.healthy:  # who needs nothing is not woken: it has to go on alone
+                self.health(node, healthy=True)
+            if not process.state.contending:
+                self.stand(node, wanted=True)
             if process.work is not None and process.state.leave is not None:
                 self._stop_work(process, StopWork(process.work, process.state.leave))
 

@@ -274,7 +274,12 @@ class Processes(World):
         process.alive, process.work, process.office = False, None, None
         self.tell(records.Crash(self.now, node))
         self.buried(process)
-        self.at(until, lambda: self.boot(node))
+        self.put(until, self._follow, process, None)
+
+    def _follow(self, process: Process, _: None) -> None:
+        """Start what comes after a process, unless somebody else has done so."""
+        if self.processes[process.number] is process:
+            self.boot(process.number)
 
     def buried(self, process: Process) -> None:
         """Whoever watches processes, as a kernel does, sees that one has ended."""
