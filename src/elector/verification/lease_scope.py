@@ -1,4 +1,19 @@
-"""What is explored of lease candidates and their store, and what came of it."""
+"""What is explored of lease candidates and their store, and what came of it.
+
+Theory
+    True time goes on in ticks, in each of which every clock gains a whole number of ns. All
+    durations of `SMALL` are whole ticks of slow clocks and of fast ones, but for the half tick
+    in the stop grace of a fast clock. For such systems, whose comparisons are with constants,
+    what can happen at all can happen at whole ticks: Henzinger, Manna and Pnueli, "What good are
+    digital clocks?" (ICALP 1992). So a grid leaves nothing out between its instants.
+
+    ``corners`` does: an event that would have to come between two of them, so that something
+    much later meets something else, is not tried. It is for leases that are too long in ticks
+    for a grid; what it finds is real, but that it finds nothing says less.
+
+    Rates stay at the ends of the drift bound for a whole run; clocks that change their rate
+    are for the simulator.
+"""
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction

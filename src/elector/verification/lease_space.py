@@ -19,6 +19,8 @@ from elector.verification.lease_moves import FORGET, FREE, LEADS, Move, Mover
 from elector.verification.lease_register import Register, Request, Who
 from elector.verification.lease_scope import LeaseScope, MakeCandidate
 
+_OUT, _STANDS, _LEADS = range(3)
+
 World = tuple[int, ...]
 """Each candidate's number, the store's, the account's."""
 
@@ -95,6 +97,7 @@ class Space:
         self._arrivals: list[dict[tuple[int, int], tuple[Arrival, ...]]] = [{} for _ in self.nodes]
         self._aged: list[dict[tuple[int, int], int]] = [{} for _ in self.nodes]
         self._due: list[dict[int, bool]] = [{} for _ in self.nodes]
+        self._standings: list[dict[tuple[int, int], int]] = [{} for _ in self.nodes]
         self._paid: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def first(self) -> World:
@@ -294,16 +297,21 @@ class Space:
 
     def led(self, world: World) -> bool:
         """Whether somebody leads, or would but for the scope, or nobody wants to."""
-        standing = False
-        for node in self.nodes:
-            local = self.locals[node].values[world[node]]
-            if is_in(local.state, Phase.LEADING) and not local.paused:
-                return True
-            standing |= local.state.contending and not local.state.closing
-            register = self.stores.values[world[-2]]
-            if any(self.blocked(register, s.request, (node, s.instance)) for s in local.sent):
-                return True
-        return not standing
+        standings = [self._standing(node, world[node], world[-2]) for node in self.nodes]
+        return _LEADS in standings or _STANDS not in standings
+
+    def _standing(self, node: int, number: int, store: int) -> int:
+        known = self._standings[node].get((number, store))
+        if known is None:
+            local, register = self.locals[node].values[number], self.stores.values[store]
+            leads = is_in(local.state, Phase.LEADING) and not local.paused
+            would = any(
+                self.blocked(register, sent.request, (node, sent.instance)) for sent in local.sent
+            )
+            stands = local.state.contending and not local.state.closing
+            known = _LEADS if leads or would else _STANDS if stands else _OUT
+            self._standings[node][number, store] = known
+        return known
 
 
 def _works(local: Local) -> bool:
