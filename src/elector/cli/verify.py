@@ -11,7 +11,7 @@ import msgspec
 from elector.cli.output import print_json, print_table
 from elector.cli.settings import json_option
 from elector.cli.simulate import parts_per_million
-from elector.errors import ConfigurationError
+from elector.errors import ConfigurationError, TraceError
 
 if TYPE_CHECKING:
     from elector.verification.lease_scope import LeaseExploration, LeaseScope
@@ -359,7 +359,12 @@ def _check_trace(path: Path, *, as_json: bool) -> None:
     header, told = read(path, tolerant=True)
     records = list(told)
     steps = sum(isinstance(record, Step) for record in records)
-    divergence = first_divergence(header, records)
+    if told.torn is not None:
+        click.echo(f"elector: {path}: line {told.torn} is torn, and left out", err=True)
+    try:
+        divergence = first_divergence(header, records)
+    except TraceError as error:
+        raise TraceError(f"{path}: {error}") from error
     if as_json:
         shown = None if divergence is None else msgspec.to_builtins(divergence)
         print_json({"protocol": header.protocol, "steps": steps, "divergence": shown})
