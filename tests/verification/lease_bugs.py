@@ -164,6 +164,13 @@ BUGS = {
         small(wishes=1),
         "LeaseDisjoint",
     ),
+    "work that does not stop is left alone": Bug(
+        0,
+        "            AbortWork(state.token),\n",
+        "",
+        small(STEADY, "resign", "stubborn", wishes=2),
+        "StopBeforeTakeover",
+    ),
     "a stray grant is led with after it was given back": Bug(
         0,
         "given_back = self._note_ours(replace(state, op=op), event.token)",
