@@ -172,11 +172,11 @@ class Candidates(Traffic):
         """The work writes to a guarded resource, now and then."""
         if process.work != token:
             return
-        if self.now < self.paused_until[process.number]:
-            process.waiting.append((self._write_on, token))
-            return
-        self._write(process, token)
-        self.put(self.now + self.timing.ttl_ns // _WRITES_PER_TTL, self._write_on, process, token)
+        wakes = self.paused_until[process.number]  # and then it writes at once, see `awake`
+        if self.now >= wakes:
+            self._write(process, token)
+        later = max(self.now, wakes) + self.timing.ttl_ns // _WRITES_PER_TTL
+        self.put(later, self._write_on, process, token)
 
     def _write(self, process: Process, token: int) -> None:
         accepted = token >= self.newest_write
