@@ -19,7 +19,8 @@ Model
     late, and with a lease they may be early: the clock is looked at again.
 
 Laws
-    1. Term and vote are durable before anything that depends on them leaves the node.
+    1. Term and vote are durable before anything that depends on them leaves the node; timers
+       do not leave it, and do not wait.
     2. Terms never fall; a message of an older term is answered with ours or not at all.
     3. One vote in a term, for a log that is not behind ours, and only from a majority of
        different nodes comes an office.
@@ -156,8 +157,10 @@ class Raft:
         settings: times and options; the same at all nodes, except for experiments.
 
     >>> alone = Raft(0, (0,), RaftSettings.of("150ms", "300ms"))
-    >>> alone.step(alone.initial(), TimerFired(at=0, name="election"))[1][:2]
-    (Persist(durable=Ballot(term=1, voted_for=0)), LeadTerm(term=1, until=None))
+    >>> for effect in alone.step(alone.initial(), TimerFired(at=0, name="election"))[1][-2:]:
+    ...     print(effect)
+    Persist(durable=Ballot(term=1, voted_for=0))
+    LeadTerm(term=1, until=None)
     """
 
     def __init__(self, node: int, members: tuple[int, ...], settings: RaftSettings) -> None:
