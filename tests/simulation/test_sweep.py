@@ -2,6 +2,7 @@
 
 import warnings
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -26,7 +27,7 @@ def test_processes_bring_every_seed_once() -> None:
     assert outcomes == by_seed("serial")
 
 
-def test_a_dask_scheduler_brings_the_same() -> None:
+def test_a_dask_scheduler_brings_the_same(tmp_path: Path) -> None:
     """A real scheduler and a real worker, on loopback."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of a foreign package
@@ -39,6 +40,7 @@ def test_a_dask_scheduler_brings_the_same() -> None:
             dashboard_address=None,
             protocol="tcp",
             host="127.0.0.1",
+            local_directory=str(tmp_path),
         ) as cluster:
             address = cluster.scheduler_address.removeprefix("tcp://")
             assert by_seed(f"dask://{address}") == by_seed("serial")
