@@ -51,9 +51,14 @@ def entries(path: Path, *whats: str) -> list[Entry]:
 
 
 def stays(diary: list[Entry]) -> list[Stay]:
-    """From the first to the last line of each worker under each token, by beginning."""
+    """From the first to the last line of each worker under each token, by beginning.
+
+    That a tenure was lost is noted behind it, when others may be at work: it is no sign of work.
+    """
     signs: dict[tuple[str, int], list[int]] = {}
     for entry in diary:
+        if entry.what.startswith("lost:"):
+            continue
         signs.setdefault((entry.who, entry.token), []).append(entry.at)
     found = [Stay(who, token, min(at), max(at)) for (who, token), at in signs.items()]
     return sorted(found, key=lambda stay: stay.first)
