@@ -80,6 +80,3 @@ class Memo(Generic[T]):
             state, effects = self.protocol.step(self._states.values[number], event)
             taken = self._taken[key] = (self._states.number(state), effects)
         return taken
-
-    def __len__(self) -> int:
-        return len(self._states)
