@@ -5,13 +5,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from elector.core.effects import SetTimer
+from elector.core.events import TimerFired
+from elector.core.peers import Delivered, Send
 from elector.errors import ConfigurationError
 from elector.properties.catalogue import properties_for
 from elector.properties.judge import Judge
 from elector.protocols import raft
-from elector.protocols.raft import Raft
+from elector.protocols.raft import HEARTBEAT, Raft, RaftState, Role
+from elector.protocols.raft_messages import Heartbeat, Vote
 from elector.protocols.raft_settings import RaftSettings
-from elector.trace.records import Crash, End, Lead, Persist, Send, Step
+from elector.trace import records
 from elector.verification.divergence import first_divergence
 from elector.verification.members import REDUCTIONS, explore
 from elector.verification.scope import PLAIN, SAFETY, Exploration, Progress, Reduction, Scope
@@ -62,7 +66,7 @@ def confirmed(found: Exploration, build: Any) -> None:
         judge.watch(record)
     assert judge.violated is not None, violation.text
     assert judge.violated.name == violation.property
-    assert isinstance(violation.records[-1], End)
+    assert isinstance(violation.records[-1], records.End)
     assert first_divergence(violation.header, violation.records, raft=build) is None
 
 
@@ -123,7 +127,7 @@ def test_a_bug_makes_two_lead_one_term(name: str) -> None:
     found = explore(BUGS[name][0], build, ("TermUnique",))
     confirmed(found, build)
     assert found.violation is not None
-    told = [record for record in found.violation.records if isinstance(record, Lead)]
+    told = [record for record in found.violation.records if isinstance(record, records.Lead)]
     assert len({record.node for record in told if record.token == told[-1].token}) == 2
 
 
@@ -139,6 +143,74 @@ def test_reductions_change_no_verdict_and_no_length(name: str, properties: tuple
         assert violation is not None
         assert violation.steps == reference.steps
         assert violation.property == reference.property
+
+
+class Hoarder(Raft):
+    """Heeds a vote of term 1 only when it follows in term 2: until then it is quiet, not dead.
+
+    Of two nodes, the one that voted is in term 1 when it does, and only it can make a follower
+    in term 2 of the other: so the vote has been there for long when it comes to matter.
+    """
+
+    def step(self, state: RaftState, event: Any) -> Any:
+        old = isinstance(event, Delivered) and event.message == Vote(1, granted=True)
+        if not old or state.term < 2:
+            return (state, ()) if old else super().step(state, event)
+        return (replace(state, heir=0), ()) if state.role is Role.FOLLOWER else (state, ())
+
+
+class Shy(Raft):
+    """Says that it leads only when its timer tells it to, and once."""
+
+    def step(self, state: RaftState, event: Any) -> Any:
+        after, effects = super().step(state, event)
+        beats = isinstance(event, TimerFired) and event.name == HEARTBEAT
+        return after, tuple(effect for effect in effects if not self._left_out(effect, beats))
+
+    @staticmethod
+    def _left_out(effect: Any, beats: bool) -> bool:
+        if isinstance(effect, Send) and isinstance(effect.message, Heartbeat):
+            return not beats
+        return isinstance(effect, SetTimer) and effect.name == HEARTBEAT and beats
+
+
+def known_states(scope: Scope, build: Any, reductions: tuple[Reduction, ...]) -> set[Any]:
+    """What nodes know, in every state that is reached: no timers, no messages."""
+    space = Space(scope, build, SAFETY, reductions)
+    states, todo = {space.start}, [space.start]
+    while todo:
+        for _, _, after in space.moves(todo.pop()):
+            if after not in states:
+                states.add(after)
+                todo.append(after)
+    known = set()
+    for state in states:
+        cores = [
+            node.cores.values[space.core(number, state)] for number, node in enumerate(space.nodes)
+        ]
+        told = [node.memo.state(core.state) for node, core in zip(space.nodes, cores, strict=True)]
+        known.add((tuple(told), tuple(core.disk for core in cores)))
+    return known
+
+
+@pytest.mark.parametrize(
+    ("scope", "build"),
+    [
+        (Scope(nodes=2, terms=2, restarts=1), Raft),
+        (Scope(nodes=3, terms=1, restarts=1), Raft),
+        (Scope(nodes=2, terms=1, restarts=1, settings=replace(PLAIN, pre_vote=True)), Raft),
+        (Scope(nodes=2, terms=2), Hoarder),
+        (Scope(nodes=2, terms=2), Shy),
+    ],
+    ids=str,
+)
+def test_what_is_dead_has_no_part_in_what_nodes_come_to_know(scope: Scope, build: Any) -> None:
+    reference = known_states(scope, build, NONE)
+    if build is Hoarder:
+        assert any(told.heir == 0 for states, _ in reference for told in states)
+    assert known_states(scope, build, ("messages",)) == reference
+    assert known_states(scope, build, ("timers",)) == reference
+    assert known_states(scope, build, ("messages", "timers")) == reference
 
 
 @pytest.mark.parametrize("reductions", [NONE, ("messages", "timers")], ids=str)
@@ -220,13 +292,13 @@ def test_a_crash_falls_between_two_effects() -> None:
     early = mutant("10 sent before it is persisted")
     found = explore(Scope(nodes=3, terms=1, restarts=1), early, ("TermUnique",))
     assert found.violation is not None
-    records = found.violation.records
-    crash = next(place for place, record in enumerate(records) if isinstance(record, Crash))
-    step = next(record for record in reversed(records[:crash]) if isinstance(record, Step))
-    done = [record for record in records[:crash] if record.t == records[crash].t]
+    told = found.violation.records
+    crash = next(place for place, record in enumerate(told) if isinstance(record, records.Crash))
+    step = next(record for record in reversed(told[:crash]) if isinstance(record, records.Step))
+    done = [record for record in told[:crash] if record.t == told[crash].t]
     assert [effect["type"] for effect in step.effects][-1] == "Persist"
-    assert any(isinstance(record, Send) for record in done)
-    assert not any(isinstance(record, Persist) for record in done)
+    assert any(isinstance(record, records.Send) for record in done)
+    assert not any(isinstance(record, records.Persist) for record in done)
     assert explore(Scope(nodes=3, terms=1), early, ("TermUnique",)).holds
 
 

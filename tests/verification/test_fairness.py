@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from elector.core.events import TimerFired
 from elector.core.peers import NO_LOG
 from elector.errors import ConfigurationError
-from elector.protocols.raft import Raft
+from elector.protocols.raft import HEARTBEAT, Raft, RaftState, Role
 from elector.protocols.raft_settings import RaftSettings
 from elector.trace.records import Boot, Cut, Deliver, Drop, End, Fault, Header, Lead, Send, Step
 from elector.verification.components import components
@@ -134,6 +135,22 @@ def test_a_lasso_is_told_with_its_links_and_times() -> None:
     assert set(arrived).isdisjoint(dropped)
     assert all((sent[number].node, sent[number].to) in DEAF for number in arrived[-3:])
     assert any(isinstance(record, Lead) for record in records)
+
+
+class Restless(Raft):
+    """Has itself elected anew instead of telling the others that it leads."""
+
+    def step(self, state: RaftState, event: Any) -> Any:
+        if isinstance(event, TimerFired) and event.name == HEARTBEAT:
+            again, effects = self._campaign(state, event.at, Role.CANDIDATE)
+            return again, self._in_order(replace(state, role=Role.FOLLOWER), again, effects)
+        return super().step(state, event)
+
+
+def test_a_leader_of_ever_new_terms_is_not_stable() -> None:
+    alone = Situation(nodes=1, settings=PLAIN, links=frozenset())
+    assert find_lasso(alone).violation is None
+    loops(find_lasso(alone, Restless), Restless)
 
 
 def test_ways_on_which_terms_drift_apart_are_counted() -> None:
