@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.scene import ELECTOR
+
 EXAMPLES = Path(__file__).parents[1] / "trace" / "examples"
 
 
 def show(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["elector", "show", *map(str, arguments)],
+        [*ELECTOR, "show", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
