@@ -378,6 +378,34 @@ def test_an_ask_that_was_never_heard_does_not_reach_the_next_tenure(offices: Pat
     run(offices, 2, play)
 
 
+def test_an_ask_that_comes_while_an_old_one_is_taken_is_not_lost(
+    offices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the old one and its removal."""
+    read = Path.read_bytes
+    newer: list[Path] = []
+
+    def read_and_be_overtaken(path: Path) -> bytes:
+        text = read(path)
+        if ".taken-" in path.name or path.suffix == ".ask":
+            fresh = path.with_name("nightly.ask")
+            fresh.write_bytes(b"{}")
+            newer.append(fresh)
+        return text
+
+    async def play(one: FileStore, two: FileStore) -> None:
+        grant = await lead(one, "nightly", candidate("a"))
+        await two.ask(Ask("nightly", grant.token))
+        monkeypatch.setattr(Path, "read_bytes", read_and_be_overtaken)
+        assert one.files("nightly").take_ask(grant.token) == Ask("nightly", grant.token)
+        monkeypatch.undo()
+
+    run(offices, 2, play)
+    assert newer
+    assert newer[-1].exists()
+    assert not list(offices.glob("*.taken-*"))
+
+
 def test_an_ask_that_is_none_does_no_harm(offices: Path) -> None:
     async def play(one: FileStore, two: FileStore) -> None:
         ear, who = Ear(), candidate("a")

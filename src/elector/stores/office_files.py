@@ -246,11 +246,18 @@ class OfficeFiles:
 
     def take_ask(self, token: int) -> Ask | None:
         """The request to the holder of this token, if there is one; it is removed."""
+        # Taken away first and read then: read and removed, a newer one could be removed unread.
+        taken = self._ask.with_suffix(f".taken-{os.getpid()}-{id(self):x}")
         try:
-            ask = msgspec.json.decode(self._ask.read_bytes(), type=Ask)
-        except (FileNotFoundError, msgspec.DecodeError):  # a torn one is replaced by the next
+            self._ask.rename(taken)
+        except FileNotFoundError:
             return None
-        self._ask.unlink()
+        try:
+            ask = msgspec.json.decode(taken.read_bytes(), type=Ask)
+        except msgspec.DecodeError:
+            return None
+        finally:
+            taken.unlink()
         return ask if (ask.election, ask.token) == (self.election, token) else None
 
 
