@@ -28,7 +28,7 @@ from elector.verification.divergence import Difference, Divergence, first_diverg
 from elector.verification.members import explore
 from elector.verification.scope import Scope
 from tests.mutants.mutation import mutated
-from tests.raft.test_raft_mutants import SAFETY
+from tests.verification.raft_bugs import SAFETY
 
 Trace = tuple[Header, tuple[Record, ...]]
 

@@ -21,9 +21,9 @@ from elector.verification.members import REDUCTIONS, explore
 from elector.verification.scope import PLAIN, SAFETY, Exploration, Progress, Reduction, Scope
 from elector.verification.space import Space
 from elector.verification.symmetry import Symmetry
-from tests.raft.test_raft_mutants import SAFETY as MUTANTS
-from tests.raft.test_raft_mutants import mutated
 from tests.verification.naive import reachable
+from tests.verification.raft_bugs import SAFETY as MUTANTS
+from tests.verification.raft_bugs import mutated
 
 NONE: tuple[Reduction, ...] = ()
 

@@ -16,8 +16,8 @@ from elector.verification.divergence import first_divergence
 from elector.verification.fairness import Liveness, Situation, find_lasso
 from elector.verification.kind import Links, both_ways, everyone
 from elector.verification.scope import PLAIN
-from tests.raft.test_raft_mutants import SAFETY as MUTANTS
-from tests.raft.test_raft_mutants import Mutant, mutated
+from tests.verification.raft_bugs import SAFETY as MUTANTS
+from tests.verification.raft_bugs import Mutant, mutated
 
 PRE_VOTE = replace(PLAIN, pre_vote=True)
 CHECKED = replace(PLAIN, check_quorum=True)
