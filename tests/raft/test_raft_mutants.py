@@ -14,7 +14,7 @@ from elector.protocols.raft import Raft
 from elector.simulation import links
 from elector.simulation.faults import MS, Delay, Weather
 from elector.simulation.members import Make
-from tests.mutants.catalogue import MUTANTS
+from tests.mutants.catalogue import MUTANTS, Draw, restarts, stormy
 from tests.mutants.engines import by_simulation
 from tests.mutants.mutation import mutated
 from tests.raft.group import Group, Violated, misadventure
@@ -24,12 +24,12 @@ LIVES = 2000
 LEASED_LIVES = 60
 
 # Bugs of the table that another property than the one named there has to notice: the rule that
-# is broken, or the harm that comes of it, two leaders of one term.
+# is broken, or the harm that comes of it, two leaders of one term; and in which weather.
 NOTICED_TOO = (
-    (3, "VoteOnce"),
-    (7, "TermUnique"),
-    (8, "Majority"),
-    (10, "TermUnique"),
+    (3, "VoteOnce", stormy),
+    (7, "TermUnique", stormy),
+    (8, "Majority", stormy),
+    (10, "TermUnique", restarts),
 )
 
 LEASE = {
@@ -48,11 +48,11 @@ LEASE = {
 }
 
 
-@pytest.mark.parametrize(("number", "notices"), NOTICED_TOO)
-def test_another_property_notices_it_too(number: int, notices: str) -> None:
+@pytest.mark.parametrize(("number", "notices", "weather"), NOTICED_TOO)
+def test_another_property_notices_it_too(number: int, notices: str, weather: Draw) -> None:
     mutant = BY_NUMBER[number]
     assert mutant.notices != notices, "the table judges that already"
-    assert by_simulation(mutant._replace(notices=notices), LIVES), "it survived"
+    assert by_simulation(mutant._replace(notices=notices, faults=weather), LIVES), "it survived"
 
 
 def with_bug(old: str, new: str) -> Make:
