@@ -5,7 +5,7 @@ import pytest
 from elector.core.effects import SetTimer
 from elector.core.events import Start, TimerFired
 from elector.core.identity import Candidate
-from elector.core.memo import Memo
+from elector.core.memo import Interned, Memo
 from elector.core.timing import LeaseTiming
 from elector.protocols.lease import LeaseCandidate
 from elector.protocols.raft import ELECTION, Raft, RaftEffect, RaftEvent, RaftState, Step
@@ -54,3 +54,10 @@ def test_it_says_what_the_protocol_says() -> None:
         assert any(isinstance(effect, SetTimer) for effect in effects)
     assert number == memo.number(state)
     assert number == 1, "the first event changed nothing, and the third neither"
+
+
+def test_equal_values_have_one_number() -> None:
+    seen = Interned[tuple[int, ...]]()
+    numbers = [seen.number(value) for value in ((1,), (2,), (1,))]
+    assert numbers == [0, 1, 0]
+    assert (len(seen), seen.values) == (2, [(1,), (2,)])
