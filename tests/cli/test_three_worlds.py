@@ -127,6 +127,17 @@ def test_what_is_no_trace_is_said(tmp_path: Path) -> None:
     assert "format 0 and was written by elector 0.0.1" in complaint(tmp_path, "replay old")
 
 
+@pytest.mark.parametrize("option", ["--failure", "--trace"])
+def test_a_file_that_has_something_in_it_is_refused_before_the_sweep(
+    tmp_path: Path, option: str
+) -> None:
+    """Not after it: its report would be lost."""
+    (tmp_path / "old.ndjson").write_text("of an earlier run\n")
+    said = complaint(tmp_path, f"simulate raft --seeds 1000000 {option} old.ndjson")
+    assert "old.ndjson is not empty: name another file, or remove it" in said
+    assert (tmp_path / "old.ndjson").read_text() == "of an earlier run\n"
+
+
 def test_an_interrupted_sweep_reports_what_it_has(tmp_path: Path) -> None:
     asked = "simulate raft --seeds 100000 --jobs 2 --json --faults chaos"
     words = [*ELECTOR, *asked.split()]

@@ -115,6 +115,7 @@ def command(
     configuration = _configuration(protocol, scenario, options)
     if plot is not None:
         _require_plots()
+    _require_empty(failure, trace)
     reporter, interrupted = Reporter(), False
     outcomes = sweep(configuration, range(seed, seed + seeds), executor, jobs)
     try:
@@ -214,6 +215,13 @@ def parts_per_million(text: str) -> int:
         return round(float(text.removesuffix("%")) * (_MILLION // 100))
     except ValueError:
         raise ConfigurationError(f"drift {text!r} is not a share: write it like 1%") from None
+
+
+def _require_empty(*paths: Path | None) -> None:
+    """Find out before hours of simulation that what they show could not be written."""
+    for path in paths:
+        if path is not None and path.is_file() and path.stat().st_size:
+            raise ConfigurationError(f"{path} is not empty: name another file, or remove it")
 
 
 def _require_plots() -> None:
