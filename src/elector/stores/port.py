@@ -130,6 +130,25 @@ class PastTenure(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that ``elector doctor`` looked at.
+
+    An adapter's module may have a function ``diagnose(url: StoreUrl) -> list[Finding]``, a
+    coroutine: what it alone can know (versions, permissions, durability, poolers, the clock).
+
+    Attributes:
+        what: in two or three words, the same on every run: "durability".
+        level: good; doubtful (it works, but a promise is weaker); bad (do not use it so).
+        says: what was found, with the figure or the setting.
+        remedy: what to do about it, None if there is nothing to do.
+    """
+
+    what: str
+    level: Literal["good", "doubtful", "bad"]
+    says: str
+    remedy: str | None = None
+
+
 News = Change | Ask
 Notify = Callable[[News], None]
 

@@ -46,6 +46,17 @@ _KNOWN = {
     "memory": _Known("elector.stores.memory:open_store"),
     "sqlite": _Known("elector.stores.sqlite:open_store"),
     "file": _Known("elector.stores.file:open_store"),
+    "postgresql": _Known("elector.stores.postgresql:open_store", "postgres"),
+    "postgres": _Known("elector.stores.postgresql:open_store", "postgres"),
+    "redis": _Known("elector.stores.redis:open_store", "redis"),
+    "rediss": _Known("elector.stores.redis:open_store", "redis"),
+    "valkey": _Known("elector.stores.redis:open_store", "redis"),
+    "valkeys": _Known("elector.stores.redis:open_store", "redis"),
+    "etcd": _Known("elector.stores.etcd:open_store", "etcd"),
+    "etcds": _Known("elector.stores.etcd:open_store", "etcd"),
+    "s3": _Known("elector.stores.objects:open_store", "s3"),
+    "gs": _Known("elector.stores.objects:open_store", "s3"),
+    "az": _Known("elector.stores.objects:open_store", "s3"),
 }
 
 Factory = Callable[[StoreUrl], Awaitable[Store]]
