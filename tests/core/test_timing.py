@@ -206,3 +206,16 @@ def test_contenders_spread_a_little_but_not_for_long() -> None:
 def test_the_bound_on_a_vacancy_is_more_than_the_lease() -> None:
     timing = LeaseTiming.of("15s", drift_ppm=200_000, attempts=1, stop_grace="1s")
     assert timing.failover_bound_ns() == (22_500 + 50 + 3 * 1_500) * MS
+
+
+def test_an_outage_within_the_budget_leaves_time_to_renew() -> None:
+    timing = LeaseTiming.of("15s")
+    renewal_due = timing.renew_period_ns
+    back = renewal_due + timing.outage_budget_ns()
+    next_attempt = back + max(timing.request_timeout_ns, timing.retry_period_ns)
+    assert next_attempt == timing.deadlines(0).soft_ns
+
+
+def test_a_budget_without_slack_survives_no_outage() -> None:
+    timing = LeaseTiming.of("15s", renew_period="9s", attempts=1, retry_period="8s")
+    assert timing.outage_budget_ns() == 0

@@ -31,7 +31,7 @@ def options(verb: str) -> list[click.Option]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_flag_has_its_place(verb: str) -> None:
     text = section(verb) if verb != "transfer" else section("resign") + section("transfer")
-    known = {flag for option in options(verb) for flag in option.opts}
+    known = {flag for option in options(verb) for flag in [*option.opts, *option.secondary_opts]}
     assert not [flag for flag in known if not re.search(rf"`{flag}[` ]", text)]
     written = set(re.findall(r"`(--?[a-z][a-z-]*)[` ]", section(verb)))
     assert written <= known | {"--once", "--drain-limit"}, "flags that do not exist"

@@ -33,7 +33,7 @@ def test_an_unknown_scheme_gets_a_list_of_those_there_are(monkeypatch: pytest.Mo
         factory_for("zookeeper")
     message = str(refused.value)
     assert "zookeeper://" in message
-    assert "carrier://, file://, memory://, sqlite://" in message
+    assert "az://, carrier://, etcd://, etcds://, file://, gs://, memory://, postgres://" in message
     assert registry.ENTRY_POINT_GROUP in message
     assert "\n" not in message
 

@@ -29,6 +29,7 @@ _VERBS = {
     "resign": "Ask the leader to hand over.",
     "transfer": "Ask the leader to hand over to a named candidate.",
     "history": "Show past tenures.",
+    "doctor": "Examine a store before it is relied upon.",
     "simulate": "Run a protocol in a world where everything fails.",
     "verify": "Try everything that can happen in a small world.",
     "replay": "Make a simulated run again, step for step.",

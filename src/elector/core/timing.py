@@ -173,6 +173,19 @@ a drift of 1%; raise ttl or lower stop_grace (a ttl of 30.6s would do)
         stretched_ns = self.ttl_ns * (_MILLION + self.drift_ppm) // (_MILLION - self.drift_ppm)
         return stretched_ns + self.jitter_ns + 3 * self.request_timeout_ns
 
+    def outage_budget_ns(self) -> int:
+        """For how long the store may be away without costing a leader its office; 0 at least.
+
+        At worst it goes just before a renewal that is due, and when it is back the next attempt
+        has just failed.
+
+        >>> LeaseTiming.of("15s").outage_budget_ns() // 1_000_000
+        4902
+        """
+        next_attempt_ns = max(self.request_timeout_ns, self.retry_period_ns)
+        kept_ns = self.renew_period_ns + self.stop_grace_ns + self.margin_ns
+        return max(0, self.usable_ns - kept_ns - next_attempt_ns)
+
     @property
     def jitter_ns(self) -> int:
         """How far contenders spread when a lease expires, so that they do not herd."""

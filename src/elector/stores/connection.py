@@ -16,7 +16,7 @@ from elector.errors import StoreError, StoreUnavailable
 C = TypeVar("C")
 
 _FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 2.0
+_LONGEST_PAUSE_S = 0.5  # a leader with a short ttl has no more time than that
 
 
 class Kept(Generic[C]):

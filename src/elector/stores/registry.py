@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 
 from elector.errors import ConfigurationError, StoreUnavailable
-from elector.stores.port import Store
+from elector.stores.port import Finding, Store
 
 ENTRY_POINT_GROUP = "elector.stores"
 
@@ -60,6 +60,7 @@ _KNOWN = {
 }
 
 Factory = Callable[[StoreUrl], Awaitable[Store]]
+Diagnosis = Callable[[StoreUrl], Awaitable[list[Finding]]]
 
 
 def default_url() -> str:
@@ -122,6 +123,15 @@ def factory_for(scheme: str) -> Factory:
         raise ConfigurationError(
             f"a {scheme}:// store needs {error.name}: pip install 'elector[{known.extra}]'"
         ) from error
+
+
+def diagnosis_for(scheme: str) -> Diagnosis | None:
+    """What the adapter of this scheme can find out about its store; None if it has no such thing.
+
+    It is the function ``diagnose`` of the module that the factory comes from.
+    """
+    module = importlib.import_module(factory_for(scheme).__module__)
+    return cast("Diagnosis | None", getattr(module, "diagnose", None))
 
 
 def _plugged_in(scheme: str) -> Factory:
