@@ -2,14 +2,14 @@
 # PYTHON=/path/to/python3 chooses the interpreter that .venv is made from.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check mutants bench clean
+.PHONY: help demo test check mutants bench bench-stores clean
 
 BIN := .venv/bin
 # For the commands that a test or the demo starts by name.
 WITH_VENV := PATH="$$PWD/$(BIN):$$PATH"
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.package  ## three candidates, a killed leader, a frozen one: under a minute
 	@$(WITH_VENV) $(BIN)/elector demo
@@ -30,6 +30,9 @@ mutants: .venv/.dev  ## which bug, put in on purpose, is found by which engine, 
 
 bench: .venv/.bench  ## measure, and print tables; the figures also go to bench/results as JSON
 	$(WITH_VENV) $(BIN)/python bench/run.py
+
+bench-stores: .venv/.bench  ## the same for PostgreSQL, Redis, etcd and S3, on servers of its own
+	$(WITH_VENV) $(BIN)/python bench/run.py --stores
 
 clean:  ## remove what was made here, .venv included
 	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

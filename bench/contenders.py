@@ -4,6 +4,7 @@ A candidate reports ``begin`` with the first instruction of its work. Its work e
 ``end`` where it can stamp that itself, at a line on its standard input.
 """
 
+import asyncio
 import sqlite3
 import sys
 import time
@@ -12,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.stage import PATIENCE_S, Absent, Actor, Stage
+from elector.stores.registry import open_store, parse_url
 
 ELECTION = "bench"
 ELECTOR = Path(sys.executable).with_name("elector")
@@ -40,33 +42,34 @@ class Contender(ABC):
 class ElectorRun(Contender):
     """``elector run``; the work is a shell."""
 
-    def __init__(self, ttl: str) -> None:
+    def __init__(self, ttl: str, url: str | None = None) -> None:
         self.label = f"elector run, ttl {ttl}"
-        self._ttl = ttl
+        self._ttl, self._url = ttl, url
 
     def stand(self, stage: Stage, name: str) -> Actor:
         """Start a supervisor."""
-        return stage.start(name, *elector_run(stage, name, self._ttl, WORK))
+        return stage.start(name, *elector_run(stage, name, self._ttl, WORK, url=self._url))
 
     def await_place(self, stage: Stage, name: str) -> None:
         """See it in the queue of the store."""
-        await_queue(stage, name)
+        await_queue(stage, name, url=self._url)
 
 
 class ElectorPython(Contender):
     """``async with tenure`` in a process of its own."""
 
-    def __init__(self, ttl: str) -> None:
+    def __init__(self, ttl: str, url: str | None = None, election: str = ELECTION) -> None:
         self.label = f"async with tenure, ttl {ttl}"
-        self._ttl = ttl
+        self._ttl, self._url, self._election = ttl, url, election
 
     def stand(self, stage: Stage, name: str) -> Actor:
         """Start a worker."""
-        return stage.python(name, "bench.workers.tenure", ELECTION, store_url(stage), self._ttl)
+        url = self._url or store_url(stage)
+        return stage.python(name, "bench.workers.tenure", self._election, url, self._ttl)
 
     def await_place(self, stage: Stage, name: str) -> None:
         """See it in the queue of the store."""
-        await_queue(stage, name)
+        await_queue(stage, name, self._election, url=self._url)
 
 
 class FileLockPython(Contender):
@@ -95,10 +98,15 @@ class FlockCommand(Contender):
 
 
 def elector_run(
-    stage: Stage, name: str, ttl: str, work: str, election: str = ELECTION
+    stage: Stage,
+    name: str,
+    ttl: str,
+    work: str,
+    election: str = ELECTION,
+    url: str | None = None,
 ) -> list[str]:
     """The command line of a candidate that runs a shell script."""
-    settings = ["--store", store_url(stage, election), "--ttl", ttl, "--candidate", name]
+    settings = ["--store", url or store_url(stage, election), "--ttl", ttl, "--candidate", name]
     return [str(ELECTOR), "run", "-q", election, *settings, "--", "sh", "-c", work]
 
 
@@ -112,13 +120,16 @@ def store_url(stage: Stage, election: str = ELECTION) -> str:
     return f"sqlite:///{database(stage, election)}"
 
 
-def await_queue(stage: Stage, name: str, election: str = ELECTION) -> None:
+def await_queue(stage: Stage, name: str, election: str = ELECTION, url: str | None = None) -> None:
     """Wait until a candidate stands in the queue; nothing else tells from outside.
 
     Raises:
         Absent: it does not come.
     """
     until = time.monotonic() + PATIENCE_S
+    if url is not None:
+        asyncio.run(_await_place(url, election, name))
+        return
     while time.monotonic() < until:
         if read_store(
             database(stage, election), "SELECT 1 FROM elector_waiters WHERE name = ?", name
@@ -127,6 +138,18 @@ def await_queue(stage: Stage, name: str, election: str = ELECTION) -> None:
         time.sleep(0.01)
     words = stage.last_words(name)
     raise Absent(f"{name} does not come to stand in the queue within {PATIENCE_S:g} s{words}")
+
+
+async def _await_place(url: str, election: str, name: str) -> None:
+    store = await open_store(parse_url(url))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while name not in (await store.describe(election)).waiting:  # noqa: ASYNC110 - polls
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise Absent(f"{name} does not come to stand in the queue of {election}") from None
+    finally:
+        await store.close()
 
 
 def read_store(file: Path, question: str, *values: object) -> list[tuple[int, ...]]:

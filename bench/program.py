@@ -8,6 +8,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import click
 import msgspec
@@ -21,13 +22,19 @@ MEASUREMENTS = (
     *("kill", "handover", "freeze", "idle", "start", "peers"),
     *("simulator", "explorer", "bugs", "failover"),
 )
+STORES = ("postgresql", "redis", "etcd", "s3")
 _RESULTS = Path(__file__).with_name("results")
+# Kept with the code: the table of stores in the documents is made from it.
+_STORES = Path(__file__).with_name("stores.json")
 _LATEST = _RESULTS / "latest.json"
 _PARTIAL = _RESULTS / "partial.json"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", multiple=True, type=click.Choice(MEASUREMENTS), help="Measure only this.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(MEASUREMENTS + STORES), help="Measure only this."
+)
+@click.option("--stores", is_flag=True, help="Measure the stores that are servers instead.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds of every measurement.")
 @click.option("--quick", is_flag=True, help="A few rounds, to see that everything works.")
 @click.option("--seed", default=1, show_default=True, help="Of the pauses that are drawn.")
@@ -36,6 +43,7 @@ _PARTIAL = _RESULTS / "partial.json"
 @click.option("--again", is_flag=True, help="Print the latest complete figures; measure nothing.")
 def program(
     only: tuple[str, ...],
+    stores: bool,
     rounds: int | None,
     quick: bool,
     seed: int,
@@ -45,15 +53,18 @@ def program(
 ) -> None:
     """Measure how fast Elector is, on this machine, and print tables.
 
-    A complete run leaves its figures in bench/results/latest.json, any other one in
-    partial.json. A bound that does not hold is reported, and is no error.
+    A complete run leaves its figures in bench/results/latest.json, one of the stores in
+    bench/stores.json, any other one in partial.json. A bound that does not hold is reported, and is
+    no error.
     """
+    complete = _STORES if stores else _LATEST
     if again:
-        results = _read_latest()
+        results = _read(complete)
     else:
-        results = _measure(only or MEASUREMENTS, Plan(seed, rounds, quick=quick))
+        names = only or (STORES if stores else MEASUREMENTS)
+        results = _measure(names, Plan(seed, rounds, quick=quick))
         partial = bool(only or rounds or quick)
-        _write(_PARTIAL if partial else _LATEST, results)
+        _write(_PARTIAL if partial else complete, results)
     if as_json:
         click.echo(_encode(results))
     else:
@@ -68,7 +79,7 @@ def _measure(names: tuple[str, ...], plan: Plan) -> Results:
     with tempfile.TemporaryDirectory() as directory:
         machine = describe_machine(Path(directory))
     began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    sections = tuple(_section(name, plan) for name in MEASUREMENTS if name in names)
+    sections = tuple(_section(name, plan) for name in names)
     share = f"{plan.disturbed} of {plan.paused}"
     return Results(
         machine={**machine, "disturbed_rounds": share, "load_after": round(os.getloadavg()[0], 2)},
@@ -80,8 +91,9 @@ def _measure(names: tuple[str, ...], plan: Plan) -> Results:
 
 
 def _section(name: str, plan: Plan) -> Section:
-    section: Section = importlib.import_module(f"bench.{name}").measure(plan)
-    return section
+    if name in STORES:
+        return cast("Section", importlib.import_module("bench.servers").measure(name, plan))
+    return cast("Section", importlib.import_module(f"bench.{name}").measure(plan))
 
 
 def _end_in_order(number: int, _frame: object) -> None:
@@ -98,8 +110,8 @@ def _encode(results: Results) -> str:
     return msgspec.json.format(msgspec.json.encode(results), indent=1).decode()
 
 
-def _read_latest() -> Results:
+def _read(file: Path) -> Results:
     try:
-        return msgspec.json.decode(_LATEST.read_bytes(), type=Results)
+        return msgspec.json.decode(file.read_bytes(), type=Results)
     except FileNotFoundError:
-        raise click.ClickException("there are no figures yet: run `make bench`") from None
+        raise click.ClickException("there are no figures yet: measure first") from None

@@ -40,11 +40,17 @@ class Absent(Exception):  # noqa: N818 - somebody is missing
 
 
 class Actor:
-    """A process on stage, the leader of a process group of its own."""
+    """A process on stage, the leader of a process group of its own.
+
+    Attributes:
+        name: under which it reports.
+        work: the process id of the command that it runs, 0 if it works itself.
+    """
 
     def __init__(self, name: str, process: "subprocess.Popen[bytes]") -> None:
         self.name = name
         self.process = process
+        self.work = 0
 
     @property
     def pid(self) -> int:

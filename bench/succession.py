@@ -32,8 +32,9 @@ def succession(
     for number in range(1, rounds + 1):
         following = contender.stand(stage, f"c{number}")
         contender.await_place(stage, following.name)
-        if begin.value:
-            stage.notice_exit(leader.name, begin.value)
+        leader.work = begin.value
+        if leader.work:
+            stage.notice_exit(leader.name, leader.work)
         pause()
         errand = end(stage, leader)
         begin = stage.hear("begin", following.name)

@@ -1,0 +1,46 @@
+"""A real server for each store, and what is asked of it there."""
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Place(NamedTuple):
+    """A server that runs, and how it is spoken of.
+
+    Attributes:
+        store: its scheme.
+        name: the server and its version; an emulator says so.
+        url: of the store.
+        port: of the server, on loopback.
+    """
+
+    store: str
+    name: str
+    url: str
+    port: int
+
+
+_STARTERS = {
+    "postgresql": "tests.servers.postgresql:postgres_server",
+    "redis": "tests.servers.redis:redis_server",
+    "etcd": "tests.servers.etcd:etcd_server",
+    "s3": "tests.servers.s3:s3_server",
+}
+
+
+@contextmanager
+def place_of(store: str) -> Iterator[Place]:
+    """Start the server of a store, and end it."""
+    module, _, starter = _STARTERS[store].partition(":")
+    start: Any = getattr(importlib.import_module(module), starter)
+    with tempfile.TemporaryDirectory(prefix="elector-bench-") as directory:
+        Path(directory).chmod(0o755)  # a server that does not run as root has its data in it
+        with start(Path(directory)) as server:
+            os.environ.update(getattr(server, "env", {}))
+            name = f"{server.name} (emulator)" if server.emulator else server.name
+            yield Place(store, name, server.url, server.port)

@@ -1,0 +1,36 @@
+"""``etcdctl elect``: ``python -m bench.workers.with_etcdctl PORT``.
+
+The work begins when etcdctl says that it has won, and at its end etcdctl is interrupted, at
+which it resigns. If this process is killed, etcdctl is killed with it.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+
+from tests.servers.etcd import ETCDCTL
+
+from bench.workers.reporting import note
+
+
+def main(port: str) -> None:
+    """Wait to be elected, work, leave."""
+    command = [str(ETCDCTL), f"--endpoints=127.0.0.1:{port}", "elect", "bench-etcdctl"]
+    election = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", "--", *command, f"worker-{os.getpid()}"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "ETCDCTL_API": "3"},
+    )
+    note("standing")
+    if election.stdout is None or not election.stdout.readline():
+        sys.exit("etcdctl has ended")
+    note("begin")
+    sys.stdin.readline()
+    note("end")
+    election.send_signal(signal.SIGINT)
+    election.wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
