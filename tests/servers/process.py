@@ -16,6 +16,9 @@ from pathlib import Path
 # Longer than any start here takes on a busy machine: it is reached only by a failure.
 DEADLINE_S = 60.0
 
+# In the class below, `signal` is a method.
+_TERMINATE = signal.SIGTERM
+
 
 def free_port() -> int:
     """A port that nobody listens on now."""
@@ -91,7 +94,7 @@ class ServerProcess:
             self.signal(signal.SIGKILL)
             self._process.wait(DEADLINE_S)
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
+    def stop(self, number: int = _TERMINATE) -> None:
         """Ask it to end, and end it if it does not."""
         if self._process is None:
             return
