@@ -84,7 +84,6 @@ class CandidateLaws:
         self.granted: set[int] = set()
         self.given_back: set[int] = set()
         self.newest = 0
-        self.heard = 0  # the same without answers to questions that were given up
         self.standing = self.closing = self.withdrawn = False
         self.healthy = True
         self.last_op = 0
@@ -126,18 +125,15 @@ class CandidateLaws:
             case Granted(_, _, token):
                 # One that comes late tells of an old question; it may be asked again.
                 self.newest = max(self.newest, token if self.answered else 0)
-                self.heard = max(self.heard, token if self.answered else 0)
                 self.granted.add(token)
                 if self.tenure and self.tenure.down and token == self.tenure.token:
                     self.tenure.granted_again = True
             case Occupied(_, _, _, token):
                 self.newest = max(self.newest, token)
                 if self.answered:
-                    self.heard = max(self.heard, token)
                     self.doubts.clear()
             case Changed(_, _, instance, token) if instance != self.instance:
                 self.newest = max(self.newest, token)
-                self.heard = max(self.heard, token)
                 if self.tenure and self.working:
                     gone = event.leader is None and token == self.tenure.token
                     self.tenure.lost |= gone or token > self.tenure.token
@@ -284,7 +280,7 @@ class CandidateLaws:
     def _observe(self, event: CandidateEvent, effect: Observe) -> None:
         told = effect.observation
         if isinstance(event, Changed) and isinstance(told, Led):
-            self._require(told.token >= self.heard, "observers were shown late news")
+            self._require(told.token >= self.newest, "observers were shown late news")
         given_back = self.answered.effect if self.answered else None
         vacated = isinstance(event, Released) and isinstance(given_back, Release)
         if isinstance(given_back, Release) and vacated and isinstance(self.shown, Led):

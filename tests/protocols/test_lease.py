@@ -1,6 +1,7 @@
 """Corners of the lease protocol that make no story of their own."""
 
 import pytest
+from msgspec.structs import replace
 
 from elector.core.effects import Acquire, CandidateEffect, Lead, Observe, Release, SetTimer
 from elector.core.events import (
@@ -110,11 +111,14 @@ def test_an_answer_to_another_question_changes_nothing(
 
 
 @each_phase
-def test_a_refusal_of_an_old_question_changes_nothing(phase: Phase) -> None:
+def test_a_refusal_of_an_old_question_tells_of_a_token_and_nothing_else(phase: Phase) -> None:
     story = Story(*WAYS[phase])
     before = story.state
-    story.hears(Occupied(at=2 * S, op=99, leader="c", token=6))
+    story.hears(Occupied(at=2 * S, op=99, leader="c", token=before.newest))
     assert story.state is before
+    story.hears(Occupied(at=2 * S, op=99, leader="c", token=before.newest + 6))
+    assert story.state == replace(before, newest=before.newest + 6)
+    assert story.effects == ()
 
 
 @pytest.mark.parametrize("phase", all_but(Phase.LEADING, Phase.STOPPING, Phase.OVERRUN))

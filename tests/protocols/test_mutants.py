@@ -117,8 +117,8 @@ MUTANTS = {
         "law 5",
     ),
     "tokens of others are not remembered": Mutant(
-        "newest=max(state.newest, event.token),\n            ),\n            known,",
-        "),\n            known,",
+        "            state = replace(state, newest=event.token)\n",
+        "            pass\n",
         "law 5",
     ),
     "a stray grant is kept": Mutant(

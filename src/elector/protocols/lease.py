@@ -308,19 +308,13 @@ class LeaseCandidate:
         return replace(state, newest=max(state.newest, token), ours=max(state.ours, token))
 
     def _occupied(self, state: LeaseState, event: Occupied) -> Step:
+        if event.token > state.newest:  # also of a question that was given up: it was used
+            state = replace(state, newest=event.token)
         if state.phase is not Phase.ASKING or event.op != state.pending:
             return state, ()
         known: Observation = Led(event.leader, event.token) if event.leader else Vacant()
         state, observed = self._observe(
-            replace(
-                state,
-                phase=Phase.WAITING,
-                pending=0,
-                doubt_since=None,
-                failures=0,
-                newest=max(state.newest, event.token),
-            ),
-            known,
+            replace(state, phase=Phase.WAITING, pending=0, doubt_since=None, failures=0), known
         )
         after, effects = self._settle(state, event.at, event.retry_in_ns)
         return after, observed + effects
