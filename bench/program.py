@@ -22,7 +22,7 @@ MEASUREMENTS = (
     *("kill", "handover", "freeze", "idle", "start", "peers"),
     *("simulator", "explorer", "bugs", "failover"),
 )
-STORES = ("postgresql", "redis", "etcd", "s3")
+STORES = ("sqlite", "file", "postgresql", "redis", "etcd", "s3")
 _RESULTS = Path(__file__).with_name("results")
 # Kept with the code: the table of stores in the documents is made from it.
 _STORES = Path(__file__).with_name("stores.json")
@@ -34,7 +34,7 @@ _PARTIAL = _RESULTS / "partial.json"
 @click.option(
     "--only", multiple=True, type=click.Choice(MEASUREMENTS + STORES), help="Measure only this."
 )
-@click.option("--stores", is_flag=True, help="Measure the stores that are servers instead.")
+@click.option("--stores", is_flag=True, help="Measure the stores, on real servers, instead.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds of every measurement.")
 @click.option("--quick", is_flag=True, help="A few rounds, to see that everything works.")
 @click.option("--seed", default=1, show_default=True, help="Of the pauses that are drawn.")

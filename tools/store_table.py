@@ -1,90 +1,134 @@
-"""The table of stores in docs/guarantees.md, made from what the adapters declare.
+"""The tables in docs/stores.md, made from what the adapters declare and what was measured.
 
 ::
 
-    python tools/store_table.py            print it
-    python tools/store_table.py --write    put it into the document
+    python tools/store_table.py            print them
+    python tools/store_table.py --write    put them into the document
 
-A test compares the two. That an adapter shows the traits it declares is the business of the
-conformance tests.
+What was measured is in bench/stores.json (`make bench-stores`). A test compares the document with
+both. That an adapter shows the traits it declares is the business of the conformance kit.
 """
 
 import argparse
-import asyncio
+import importlib
+import json
 import re
-import tempfile
 from pathlib import Path
+from typing import Any
 
 from elector.core.duration import format_duration
 from elector.stores.port import Traits
-from elector.stores.registry import open_store, parse_url
+from elector.stores.registry import factory_for
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "guarantees.md"
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "stores.md"
+MEASURED = ROOT / "bench" / "stores.json"
+# One scheme of each adapter; the order of the tables.
+SCHEMES = ("sqlite", "file", "memory", "postgresql", "redis", "etcd", "s3")
+_PROMISES = (
+    *("", "who can stand together", "ends a silent leader's lease", "least lease"),
+    *("a vacancy is", "a request to resign", "office kept for an heir", "history"),
+)
 _PLACE = re.compile(r"(<!-- stores:begin[^\n]*-->\n).*(<!-- stores:end -->)", re.DOTALL)
+_FIGURES = ("acquire", "renew", "release until a waiting candidate knows")
 
 
-def table() -> str:
-    """One column for each store, one row for each trait."""
-    with tempfile.TemporaryDirectory() as directory:
-        urls = {
-            "memory": "memory://store-table",
-            "sqlite": f"sqlite:///{directory}/elections.db",
-            "file": f"file://{directory}/elections",
-        }
-        columns = {name: _cells(asyncio.run(_traits(url))) for name, url in urls.items()}
-    rows = next(iter(columns.values()))
-    lines = [
-        f"| | {' | '.join(f'`{name}://`' for name in columns)} |",
-        f"|{'---|' * (len(columns) + 1)}",
-        *(f"| {row} | {' | '.join(cells[row] for cells in columns.values())} |" for row in rows),
-    ]
+def traits_of(scheme: str) -> Traits:
+    """What the adapter of a scheme declares; no server is needed for that."""
+    module = importlib.import_module(factory_for(scheme).__module__)
+    declared = (getattr(value, "traits", None) for value in vars(module).values())
+    return next(traits for traits in declared if isinstance(traits, Traits))
+
+
+def tables() -> str:
+    """All of them."""
+    traits = {scheme: traits_of(scheme) for scheme in SCHEMES}
+    return "\n\n".join(
+        [
+            _table(
+                _PROMISES,
+                [(_name(scheme), *_promises(known)) for scheme, known in traits.items()],
+            ),
+            _table(
+                ("", "the clock of a lease", "where tokens come from", "what can be lost"),
+                [
+                    (_name(scheme), known.clock, known.token_source, known.failover_loss)
+                    for scheme, known in traits.items()
+                ],
+            ),
+            _table(
+                ("", "tested on", "conformance kit", "acquire", "renew", "release until known"),
+                [(_name(scheme), *_measured(scheme)) for scheme in SCHEMES],
+            ),
+        ]
+    )
+
+
+def _name(scheme: str) -> str:
+    return f"`{scheme}://`"
+
+
+def _promises(traits: Traits) -> tuple[str, ...]:
+    scope = "a network" if traits.scope == "network" else f"one {traits.scope}"
+    ends = {
+        "server": "the server",
+        "observer": "each contender, by its own watch",
+        "host clock": "the host's clock",
+        "never": "nobody",
+    }[traits.expiry]
+    dead = "; a dead one's at once, the kernel" if traits.witness else ""
+    return (
+        scope,
+        f"{ends}{dead}",
+        "there is none" if traits.expiry == "never" else format_duration(traits.least_ttl_ns),
+        "announced" if traits.push else "found by asking",
+        f"arrives {traits.asks}" if traits.asks != "never" else "never arrives",
+        "yes" if traits.transfer else "no",
+        "yes" if traits.history else "no",
+    )
+
+
+def _measured(scheme: str) -> tuple[str, ...]:
+    section = _sections().get(scheme)
+    if section is None:
+        return ("in one process", "in every run of the tests", "-", "-", "-")
+    figures = {figure["what"]: figure for figure in section["figures"]}
+    return (
+        section["title"].partition(" on ")[2],
+        next(text for text in section["remarks"] if text.startswith("Conformance")).partition(": ")[
+            2
+        ],
+        *(_milliseconds(figures[what]) for what in _FIGURES),
+    )
+
+
+def _sections() -> dict[str, Any]:
+    return {section["name"]: section for section in json.loads(MEASURED.read_text())["sections"]}
+
+
+def _milliseconds(figure: dict[str, float]) -> str:
+    return f"{figure['median']:.3g} / {figure['p99']:.3g} ms"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = (f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
     return "\n".join(lines)
 
 
-async def _traits(url: str) -> Traits:
-    store = await open_store(parse_url(url))
-    try:
-        return store.traits
-    finally:
-        await store.close()
-
-
-def _cells(traits: Traits) -> dict[str, str]:
-    def whether(fact: bool) -> str:
-        return "yes" if fact else "no"
-
-    leased = traits.expiry != "never"
-    return {
-        "who can stand together": f"one {traits.scope}"
-        if traits.scope != "network"
-        else "a network",
-        "ends a silent holder's lease": traits.expiry,
-        "the clock of a lease": traits.clock,
-        "least lease": format_duration(traits.least_ttl_ns) if leased else "there is none",
-        "the kernel reports a dead holder": whether(traits.witness),
-        "tells those who wait": whether(traits.push),
-        "where tokens come from": traits.token_source,
-        "what can be lost": traits.failover_loss,
-        "keeps a history": whether(traits.history),
-        "a request to resign reaches the holder": traits.asks,
-        "can be kept for a named candidate": "yes" if traits.transfer else "no",
-    }
-
-
 def written() -> str:
-    """The document with the table of today in it."""
-    made = table()
+    """The document with the tables of today in it."""
+    made = tables()
     return _PLACE.sub(lambda place: f"{place[1]}{made}\n{place[2]}", DOCUMENT.read_text())
 
 
 def main() -> None:
-    """Print the table, or put it into the document."""
-    parser = argparse.ArgumentParser(description="the table of stores")
+    """Print the tables, or put them into the document."""
+    parser = argparse.ArgumentParser(description="the tables of stores")
     parser.add_argument("--write", action="store_true", help=f"rewrite {DOCUMENT.name}")
     if parser.parse_args().write:
         DOCUMENT.write_text(written())
     else:
-        print(table())
+        print(tables())
 
 
 if __name__ == "__main__":

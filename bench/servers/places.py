@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,13 @@ class Place(NamedTuple):
     url: str
     port: int
 
+    @property
+    def serves(self) -> bool:
+        """Whether it is a server; otherwise it is a file, and measured elsewhere."""
+        return self.port > 0
 
+
+_EMBEDDED = {"sqlite": "sqlite:///{}/elections.db", "file": "file://{}/elections"}
 _STARTERS = {
     "postgresql": "tests.servers.postgresql:postgres_server",
     "redis": "tests.servers.redis:redis_server",
@@ -36,6 +43,11 @@ _STARTERS = {
 @contextmanager
 def place_of(store: str) -> Iterator[Place]:
     """Start the server of a store, and end it."""
+    if store in _EMBEDDED:
+        with tempfile.TemporaryDirectory(prefix="elector-bench-") as directory:
+            name = f"SQLite {sqlite3.sqlite_version}" if store == "sqlite" else "the kernel's locks"
+            yield Place(store, name, _EMBEDDED[store].format(directory), 0)
+        return
     module, _, starter = _STARTERS[store].partition(":")
     start: Any = getattr(importlib.import_module(module), starter)
     with tempfile.TemporaryDirectory(prefix="elector-bench-") as directory:

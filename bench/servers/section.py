@@ -18,6 +18,7 @@ from bench.stage import Actor, Stage
 from bench.succession import End, times_since
 from elector.stores.registry import open_store, parse_url
 from elector.stores.trial import try_out
+from elector.testing.stores import check_store
 
 TTL = "3s"
 GONE_BOUND_MS = 3500
@@ -30,49 +31,60 @@ _AT_ONCE = 6
 
 
 def measure(store: str, plan: Plan) -> Section:
-    """Start its server and measure everything there."""
+    """Start its server and measure everything there; of an embedded store only what is quick."""
     with place_of(store) as place:
-        python, command = ElectorPython(TTL, place.url), ElectorRun(TTL, place.url)
-        allowed = RAW_RELEASE_MS.get(store)
-        handover = _times(plan, python, "body returns", end_work, "end", plan.rounds_of(100, 3))
-        crash = _times(plan, command, "elector run killed", kill, "killed", plan.rounds_of(100, 3))
-        work = _times(plan, command, "command killed", _kill_work, "exit", plan.rounds_of(100, 3))
-        gone = list(_gone(plan, place))
-        figures = (
-            *_latency(plan, place),
-            Figure.of(
-                "the body returns: until the next one's begins",
-                handover,
-                bound=None if allowed is None else 3 * allowed,
-                judged="median",
-            ),
-            Figure.of(
-                "the command is killed: until the next one's begins",
-                work,
-                bound=WORK_KILLED_BOUND_MS,
-            ),
-            Figure.of(
-                "elector run is killed: until the next command begins",
-                crash,
-                bound=RUN_KILLED_BOUND_MS,
-            ),
-            Figure.of(
-                f"host gone, ttl {TTL}: until the next one's work begins",
-                gone,
-                bound=GONE_BOUND_MS,
-            ),
-            *_idle(plan, place),
-        )
+        figures, comparisons = list(_latency(plan, place)), list[Comparison]()
+        if place.serves:
+            endings = _Endings(plan, place)
+            figures += [*endings.figures(), *_idle(plan, place)]
+            comparisons += _beside(plan, place, endings)
         return Section(
             name=store,
             title=f"{store}:// on {place.name}",
-            figures=figures,
-            comparisons=tuple(_beside(plan, place, handover, crash)),
-            remarks=(
-                "Host gone: the leader's process is stopped for good, its connections stay open.",
-                "Beside others: the handover of `async with tenure`, the crash of `elector run`.",
-            ),
+            figures=tuple(figures),
+            comparisons=tuple(comparisons),
+            remarks=(_conformance(place), *(_REMARKS if place.serves else ())),
         )
+
+
+_REMARKS = (
+    "Host gone: the leader's process is stopped for good, its connections stay open.",
+    "Beside others: the handover of `async with tenure`, the crash of `elector run`.",
+)
+
+
+class _Endings:
+    """Each way in which a tenure ends, in milliseconds until the next one's work begins."""
+
+    def __init__(self, plan: Plan, place: Place) -> None:
+        python, command = ElectorPython(TTL, place.url), ElectorRun(TTL, place.url)
+        rounds = plan.rounds_of(100, 3)
+        raw = RAW_RELEASE_MS.get(place.store)
+        self._handover_bound = None if raw is None else 3 * raw
+        self.handover = _times(plan, python, "body returns", end_work, "end", rounds)
+        self.work_killed = _times(plan, command, "command killed", _kill_work, "exit", rounds)
+        self.run_killed = _times(plan, command, "elector run killed", kill, "killed", rounds)
+        self.gone = list(_gone(plan, place))
+
+    def figures(self) -> Iterator[Figure]:
+        until = "until the next one's work begins"
+        yield Figure.of(
+            f"the body returns: {until}", self.handover, bound=self._handover_bound, judged="median"
+        )
+        yield Figure.of(
+            f"the command is killed: {until}", self.work_killed, bound=WORK_KILLED_BOUND_MS
+        )
+        yield Figure.of(
+            f"elector run is killed: {until}", self.run_killed, bound=RUN_KILLED_BOUND_MS
+        )
+        yield Figure.of(f"host gone, ttl {TTL}: {until}", self.gone, bound=GONE_BOUND_MS)
+
+
+def _conformance(place: Place) -> str:
+    report = check_store(place.url, stop=False)
+    rest = [f"{w}: {', '.join(laws)}" for w in ("unsupported", "broken") if (laws := report.of(w))]
+    held = f"{len(report.of('holds'))} of {len(report.outcomes)} laws hold"
+    return f"Conformance kit: {'; '.join([held, *rest])}"
 
 
 def _latency(plan: Plan, place: Place) -> Iterator[Figure]:
@@ -137,14 +149,12 @@ def _idle(plan: Plan, place: Place) -> Iterator[Figure]:
         )
 
 
-def _beside(
-    plan: Plan, place: Place, handover: list[float], crash: list[float]
-) -> Iterator[Comparison]:
+def _beside(plan: Plan, place: Place, endings: _Endings) -> Iterator[Comparison]:
     """Others on the same server: work that ends, and a process that is killed."""
     rivals = rivals_of(place)
     for how, end, since, took in (
-        ("handover", end_work, "end", handover),
-        ("crash", kill, "killed", crash),
+        ("handover", end_work, "end", endings.handover),
+        ("crash", kill, "killed", endings.run_killed),
     ):
         ours = Figure.of(f"{how}: elector", took)
         yield Comparison.of(ours, None)
