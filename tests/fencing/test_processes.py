@@ -1,12 +1,6 @@
 """The guard among real processes, one of them really stopped."""
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,36 +8,7 @@ import pytest
 from elector.fencing import SqlGuard
 
 from .conftest import Connect
-
-HERE = Path(__file__).parent
-
-
-@contextmanager
-def started(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(HERE / script), *arguments]
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with child:
-        try:
-            yield child
-        finally:
-            child.kill()  # a stopped process dies of it too
-
-
-def wait_until_stopped(child: subprocess.Popen[str]) -> None:
-    if not hasattr(os, "waitid"):
-        pytest.skip("this system has no waitid")
-    seen = os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    assert seen is not None
-    assert seen.si_code == os.CLD_STOPPED
-
-
-def thaw(child: subprocess.Popen[str]) -> str:
-    child.send_signal(signal.SIGCONT)
-    answer, complaint = child.communicate()
-    assert (child.returncode, complaint) == (0, "")
-    return answer.strip()
+from .processes import started, thaw, wait_until_stopped
 
 
 def written(connection: sqlite3.Connection) -> list[int]:

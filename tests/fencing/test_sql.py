@@ -261,10 +261,11 @@ def test_a_refusal_does_not_touch_the_database(
     assert said[-1] == "ROLLBACK"
 
 
-def test_a_missing_table_is_the_drivers_error(tmp_path: Path, guard: SqlGuard) -> None:
+def test_a_missing_table_is_named_with_what_makes_it(tmp_path: Path, guard: SqlGuard) -> None:
     connection = sqlite3.connect(tmp_path / "empty.db")
-    with pytest.raises(sqlite3.OperationalError, match="no such table: elector_fence"):
+    with pytest.raises(ConfigurationError, match=r"no table elector_fence.*create") as refused:
         guard.admit(connection, "ledger", 1)
+    assert isinstance(refused.value.__cause__, sqlite3.OperationalError)
     connection.close()
 
 

@@ -32,11 +32,12 @@ from elector.fencing.statements import (
     bind,
     in_transaction,
     is_conflict,
+    is_missing_table,
     only_value,
     qualified,
     style_of,
 )
-from elector.fencing.trigger import is_refusal
+from elector.fencing.trigger import is_refusal, newest_told
 
 Cursor = TypeVar("Cursor")
 
@@ -52,6 +53,14 @@ _CREATE = (
     "CREATE TABLE IF NOT EXISTS {table} (resource VARCHAR(200) NOT NULL PRIMARY KEY, "
     "token BIGINT NOT NULL, writes BIGINT NOT NULL)"
 )
+
+
+def missing(table: str) -> ConfigurationError:
+    """The error of every guard whose table is not there; it is never made by the way."""
+    return ConfigurationError(
+        f"there is no table {table}, in which the highest token is remembered: make it once, "
+        "with SqlGuard.create(connection) or the statement in SqlGuard.ddl"
+    )
 
 
 class SqlGuard:
@@ -119,8 +128,8 @@ belongs to a leader that was replaced; stop this work and campaign again
 
         Raises:
             StaleToken: a later leader has written; the body is not entered.
-            ConfigurationError: a transaction is open already, or the connection commits
-                every statement by itself.
+            ConfigurationError: a transaction is open already, the connection commits every
+                statement by itself, or the table is not there.
         """
         with _transaction(connection) as cursor:
             self._admit(connection, cursor, resource, token)
@@ -134,8 +143,8 @@ belongs to a leader that was replaced; stop this work and campaign again
 
         Raises:
             StaleToken: a later leader has written.
-            ConfigurationError: the connection commits every statement by itself, or the
-                driver does not count rows.
+            ConfigurationError: the connection commits every statement by itself, the
+                driver does not count rows, or the table is not there.
         """
         cursor = connection.cursor()
         try:
@@ -166,7 +175,9 @@ belongs to a leader that was replaced; stop this work and campaign again
         except Exception as error:
             if not is_refusal(error):
                 raise
-            raise refusal(resource, token, self.newest(connection, resource)) from error
+            # PostgreSQL answers no more questions in a transaction that failed; it has told.
+            newest = newest_told(error) or self.newest(connection, resource)
+            raise refusal(resource, token, newest) from error
 
     def _admit(self, connection: object, cursor: Any, resource: str, token: int) -> None:
         bar = self._bar(connection, cursor, resource)
@@ -224,7 +235,12 @@ class _Bar(NamedTuple):
 
     def _execute(self, text: str, token: int | None = None) -> None:
         values = {"resource": self.resource, "token": token}
-        self.cursor.execute(*bind(self.style, text.format(table=self.table), values))
+        try:
+            self.cursor.execute(*bind(self.style, text.format(table=self.table), values))
+        except Exception as error:
+            if is_missing_table(error):
+                raise missing(self.table) from error
+            raise
 
 
 @contextmanager

@@ -118,6 +118,22 @@ def is_conflict(error: Exception) -> bool:
     return any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__)
 
 
+# In the order of SQLite, PostgreSQL, MySQL, Oracle: its words or its number are all a driver tells.
+_NO_TABLE = re.compile(r"no such table|relation .* does not exist|Table .* doesn't exist|ORA-00942")
+
+
+def is_missing_table(error: Exception) -> bool:
+    """Whether a driver reports a table that is not there.
+
+    >>> import sqlite3
+    >>> is_missing_table(sqlite3.OperationalError("no such table: elector_fence"))
+    True
+    """
+    said = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    # A database may speak another language than English; its number does not.
+    return said in {"42P01", "42S02"} or _NO_TABLE.search(str(error)) is not None
+
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 

@@ -9,17 +9,21 @@ leaves the token column alone is judged by the token already in the row. Write e
 its own token, or hold check and write together with `SqlGuard.writing`.
 """
 
+import re
+
 from elector.fencing.bar import checked_resource
 from elector.fencing.statements import identifier
 
 # RAISE takes only a literal before SQLite 3.47: the numbers are read from the table later.
-_REFUSAL = "elector: stale fencing token"
+REFUSAL = "elector: stale fencing token"
+NO_TOKEN = "elector: the fencing token must be a whole number from 1 on"  # noqa: S105 - a sentence
+_TOLD = re.compile(re.escape(REFUSAL) + r"; the newest is (\d+)")
 
 _TRIGGER = """\
 DROP TRIGGER IF EXISTS "{table}_fence_{verb}";
 CREATE TRIGGER "{table}_fence_{verb}" BEFORE {verb} ON "{table}"
 BEGIN
-  SELECT RAISE(ABORT, 'elector: the fencing token must be a whole number from 1 on')
+  SELECT RAISE(ABORT, '{no_token}')
     WHERE typeof(NEW."{column}") <> 'integer' OR NEW."{column}" < 1;
   SELECT RAISE(ABORT, '{refusal}')
     FROM "{fence}" WHERE resource = {resource} AND token > NEW."{column}";
@@ -68,11 +72,19 @@ belongs to a leader that was replaced; stop this work and campaign again
         "fence": identifier(fence, "fence table"),
     }
     return "".join(
-        _TRIGGER.format(verb=verb, refusal=_REFUSAL, resource=f"'{quoted}'", **names)
+        _TRIGGER.format(
+            verb=verb, refusal=REFUSAL, no_token=NO_TOKEN, resource=f"'{quoted}'", **names
+        )
         for verb in ("INSERT", "UPDATE")
     )
 
 
 def is_refusal(error: Exception) -> bool:
     """Whether an error of the driver is the refusal of one of these triggers."""
-    return _REFUSAL in str(error)
+    return REFUSAL in str(error)
+
+
+def newest_told(error: Exception) -> int:
+    """The highest token as the refusal tells it, 0 where it does not."""
+    told = _TOLD.search(str(error))
+    return int(told[1]) if told else 0
