@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "stores.md"
 MEASURED = ROOT / "bench" / "stores.json"
 # One scheme of each adapter; the order of the tables.
-SCHEMES = ("sqlite", "file", "memory", "postgresql", "redis", "etcd", "s3")
+SCHEMES = ("sqlite", "file", "memory")
 _PROMISES = (
     *("", "who can stand together", "ends a silent leader's lease", "least lease"),
     *("a vacancy is", "a request to resign", "office kept for an heir", "history"),
