@@ -1,0 +1,490 @@
+"""``redis://`` and ``valkey://``: elections on a Redis (7.0 or newer) or Valkey server.
+
+Every operation is one script on the server (`elector.stores.redis_scripts`, where the keys, the
+tokens and what they survive are explained), for as many elections as ask at once. A process has
+two connections at most: one asks, and from the first watch on one listens. URLs, Sentinel, TLS
+and passwords: `elector.stores.redis_url`.
+
+Who is told what: each change is published on the channel of its election, in the script that
+makes it. Everybody hears of a new leader; of a vacancy the observers hear, and the one candidate
+that is called: the first in line whose process is there, or the heir.
+
+What to know before relying on it:
+
+* A lease follows the server's **wall clock**. A step forward ends leases early, and then two may
+  lead until the first one's next renewal; a step back makes them last longer.
+* Replication is asynchronous, and ``WAIT`` is no cure: a failover may forget the last grants and
+  renewals, and then too two may lead until the first one's next renewal. The second has the
+  higher token, unless the new primary's clock is behind by more than the failover took.
+* All keys of a prefix have one hash tag: in a cluster they are on one node, which is to be named
+  in the URL. Redirections are not followed.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from elector.core.duration import SECOND_NS
+from elector.core.identity import Candidate
+from elector.core.office import EndReason
+from elector.errors import OutcomeUnknown, StoreCorrupt, StoreError, StoreUnavailable
+from elector.stores import redis_scripts as scripts
+from elector.stores.connection import Kept
+from elector.stores.gather import Gathered
+from elector.stores.port import (
+    Ask,
+    Change,
+    Grant,
+    Granted,
+    Notify,
+    Occupied,
+    PastTenure,
+    Record,
+    Traits,
+)
+from elector.stores.redis_diagnosis import diagnose
+from elector.stores.redis_link import PATIENCE_S, Link, dial
+from elector.stores.redis_scripts import Script
+from elector.stores.redis_url import Place, place_of
+from elector.stores.registry import StoreUrl
+from elector.stores.watches import Watches, Watching
+
+__all__ = ["RedisStore", "diagnose", "open_store"]
+
+_US_NS = 1_000
+_LEAST_PATIENCE_S = 1.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_log = logging.getLogger("elector")
+
+
+async def open_store(url: StoreUrl) -> "RedisStore":
+    """Connect; nothing is written before somebody stands."""
+    store = RedisStore(place_of(url))
+    try:
+        await store.connect()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+class _Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One election's part of a script call; what is empty is not sent."""
+
+    name: str
+    candidate: str = ""
+    instance: str = ""
+    token: str = ""
+    ttl: int = 0
+    member: str = ""
+    reason: str = ""
+    heir: str = ""
+    limit: int = 0
+
+
+class _Message(msgspec.Struct, frozen=True):
+    """What is published of an election."""
+
+    token: str
+    leader: str | None = None
+    instance: str | None = None
+    left: str | None = None
+    called: str | None = None
+    ask: bool = False
+    heir: str | None = None
+
+
+class _Tenure(msgspec.Struct, frozen=True):
+    """What is kept of a tenure; times are microseconds since 1970."""
+
+    token: str
+    holder: str
+    began: str
+    ended: str | None = None
+    reason: str | None = None
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """An office as a script saw it."""
+
+    token: int
+    leader: str
+    instance: str
+    left_ns: int | None
+    since: str
+    heir: str
+    kept_ns: int | None
+    waiting: tuple[str, ...]
+
+    def record(self, election: str) -> Record:
+        if not self.leader:
+            return Record(election, None, self.token, waiting=self.waiting)
+        return Record(
+            election, self.leader, self.token, self.left_ns, _utc(self.since), self.waiting
+        )
+
+    def change(self, election: str, candidate: Candidate | None) -> Change:
+        """As this candidate, or an observer, should see it."""
+        if self.leader:
+            return Change(election, self.leader, self.instance, self.token, self.left_ns)
+        others = candidate is not None and self.heir and self.heir != candidate.name
+        return Change(election, None, None, self.token, self.kept_ns if others else None)
+
+
+_Answer = list[str] | StoreError
+_encode = msgspec.json.Encoder().encode
+_decode_message = msgspec.json.Decoder(_Message).decode
+_decode_tenure = msgspec.json.Decoder(_Tenure).decode
+
+
+class RedisStore:
+    """The adapter: gathers questions into script calls, and keeps the book of who is told what."""
+
+    traits = Traits(
+        scope="network",
+        expiry="server",
+        clock="the server's wall clock: a step of it ends a lease early or late",
+        push=True,
+        witness=False,
+        least_ttl_ns=500_000_000,
+        token_source="the server's time in ms, or one more than the last",  # noqa: S106 - no password
+        failover_loss=(
+            "grants and renewals that no replica or disk has yet: two may lead until the first "
+            "one's next renewal, and the second has the higher token"
+        ),
+        history=True,
+        asks="at once",
+        transfer=True,
+    )
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._session = secrets.token_hex(8)
+        self._watches = Watches()
+        self._in_line: set[tuple[str, str]] = set()  # election, instance
+        self._passed_on: dict[str, Ask] = {}
+        self._kept: Kept[Link] = Kept(self._dial, Link.hang_up, self._reopened)
+        self._acquire = self._gathered(scripts.ACQUIRE)
+        self._release = self._gathered(scripts.RELEASE)
+        self._leave = self._gathered(scripts.LEAVE)
+        self._ask = self._gathered(scripts.ASK)
+        self._look = self._gathered(scripts.LOOK)
+        self._history = self._gathered(scripts.HISTORY)
+        self._subscribe: Gathered[str, None] = Gathered(self._listen_to)
+
+    # -- the connection ------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Connect now rather than at the first request."""
+        await self._kept.get()
+
+    async def _dial(self) -> Link:
+        link = await dial(self._place)
+        link.on_broken = lambda: self._kept.lost(link, redial=bool(self._watches))
+        return link
+
+    async def _reopened(self, link: Link) -> None:
+        """Listen again, stand in line again, and tell everybody how things are now."""
+        elections = list(self._watches)
+        if not elections:
+            return
+        async with link.patience(PATIENCE_S):
+            await link.subscribe(self._channels(elections), self._hear)
+            waiting = [
+                _Entry(name, instance=watching.candidate.instance, member=self._member(watching))
+                for name in elections
+                for watching in self._watches.of(name)
+                if watching.candidate and (name, watching.candidate.instance) in self._in_line
+            ]
+            if waiting:
+                await self._run(link, scripts.REJOIN, waiting)
+            answers = await self._run(link, scripts.LOOK, [_Entry(name) for name in elections])
+        for election, answer in zip(elections, answers, strict=True):
+            if not isinstance(answer, StoreError):
+                seen = _seen(answer)
+                for watching in self._watches.of(election):
+                    watching.notify(seen.change(election, watching.candidate))
+
+    async def close(self) -> None:
+        """See `elector.stores.port.Store.close`."""
+        await self._kept.close()
+
+    # -- script calls --------------------------------------------------------------------
+
+    def _gathered(self, script: Script) -> Callable[[_Entry], Awaitable[_Answer]]:
+        return Gathered[_Entry, _Answer](partial(self._call, script))
+
+    async def _call(self, script: Script, entries: Sequence[_Entry]) -> list[_Answer]:
+        """Run a script; comes to an end by itself."""
+        link = await self._kept.get()
+        ttl_ns = min((entry.ttl for entry in entries if entry.ttl), default=0) * _US_NS
+        patience_s = max(_LEAST_PATIENCE_S, ttl_ns / 10 / SECOND_NS) if ttl_ns else PATIENCE_S
+        async with link.patience(patience_s):
+            return await self._run(link, script, entries)
+
+    async def _run(self, link: Link, script: Script, entries: Sequence[_Entry]) -> list[_Answer]:
+        key, channel = self._place.key, self._place.channel
+        keys = [key("tokens")]
+        for entry in entries:
+            keys += [key("office", entry.name), key("line", entry.name), key("past", entry.name)]
+        arguments = [channel("news", ""), channel("alive", ""), _encode(entries).decode()]
+        answers = await link.run(script, keys, arguments)
+        return [
+            self._failure(entry.name, answer[1]) if answer[0] == "failed" else answer
+            for entry, answer in zip(entries, answers, strict=True)
+        ]
+
+    def _failure(self, election: str, says: str) -> StoreError:
+        keys = self._place.key("*", election)
+        if says.startswith(("CORRUPT", "WRONGTYPE")):
+            what = says.removeprefix("CORRUPT ").partition(" script:")[0]
+            return StoreCorrupt(
+                f"election {election!r}: {what}. At {self._place} something was lost, or written "
+                f"by somebody else, under {keys}: restore it; or, once nobody works under any of "
+                f"its tokens, remove those keys and its field in {self._place.key('tokens')}"
+            )
+        return OutcomeUnknown(f"election {election!r}: the script at {self._place} failed: {says}")
+
+    # -- the lease -----------------------------------------------------------------------
+
+    async def acquire(self, election: str, candidate: Candidate, ttl_ns: int) -> Granted | Occupied:
+        """See `elector.stores.port.Store.acquire`; who watches stands in line from now on."""
+        place = (election, candidate.instance)
+        watched = self._watching(*place)
+        if watched is not None:
+            self._in_line.add(place)
+        answer = await self._acquire(
+            _Entry(
+                election,
+                candidate=candidate.name,
+                instance=candidate.instance,
+                ttl=_whole_us(ttl_ns),
+                member=self._member(watched) if watched is not None else "",
+            )
+        )
+        match _known(answer):
+            case ["granted", token]:
+                self._in_line.discard(place)
+                return Granted(int(token))
+            case ["occupied", leader, token, left]:
+                return Occupied(leader or None, int(token), int(left) * _US_NS)
+            case other:
+                raise OutcomeUnknown(f"{self._place} answered {other!r} to an acquisition")
+
+    async def renew(self, grants: Sequence[Grant]) -> list[bool]:
+        """See `elector.stores.port.Store.renew`.
+
+        An office that cannot be read is not ours any more; the others are not touched by that.
+        """
+        if not grants:
+            return []
+        batch = [_entry(grant) for grant in grants]
+        # A renewal that is given up goes on: its reply must not be taken for another one's.
+        answers = await asyncio.shield(asyncio.create_task(self._call(scripts.RENEW, batch)))
+        for answer in answers:
+            if isinstance(answer, OutcomeUnknown):
+                raise answer
+        return [self._renewed(*pair) for pair in zip(grants, answers, strict=True)]
+
+    def _renewed(self, grant: Grant, answer: _Answer) -> bool:
+        if isinstance(answer, StoreError):
+            _log.error("%s", answer)
+            return False
+        if len(answer) > 1:  # somebody asked, and perhaps we did not hear it
+            ask = Ask(grant.election, grant.token, answer[1] or None)
+            self._pass_on(ask, grant.candidate.instance)
+        return answer[0] == "renewed"
+
+    async def release(self, grant: Grant, reason: EndReason, heir: str | None = None) -> bool:
+        """See `elector.stores.port.Store.release`."""
+        entry = msgspec.structs.replace(_entry(grant), reason=reason.value, heir=heir or "")
+        return _known(await self._release(entry))[0] == "released"
+
+    async def ask(self, ask: Ask) -> None:
+        """See `elector.stores.port.Store.ask`; a renewal finds what was not heard."""
+        _known(await self._ask(_Entry(ask.election, token=str(ask.token), heir=ask.heir or "")))
+
+    def lifelines(self, grant: Grant) -> tuple[int, ...]:  # noqa: ARG002 - the port's signature
+        """None: a lease ends with its time, whatever a child does."""
+        return ()
+
+    # -- watching ------------------------------------------------------------------------
+
+    async def watch(
+        self, election: str, notify: Notify, candidate: Candidate | None = None
+    ) -> Watching:
+        """See `elector.stores.port.Store.watch`."""
+        watching = Watching(election, notify, candidate, self._left)
+        self._watches.add(watching)
+        try:
+            await self._subscribe(election)
+            if candidate is None:
+                notify((await self._see(election)).change(election, None))
+        except BaseException:
+            self._watches.remove(watching)
+            raise
+        return watching
+
+    async def _listen_to(self, elections: Sequence[str]) -> list[None]:
+        link = await self._kept.get()
+        try:
+            async with link.patience(PATIENCE_S):
+                await link.subscribe(self._channels(elections), self._hear)
+        except OutcomeUnknown as error:
+            raise StoreUnavailable(str(error)) from None
+        return [None] * len(elections)
+
+    def _channels(self, elections: Sequence[str]) -> list[str]:
+        """The news of elections, and the channel that shows that this process is there."""
+        news = [self._place.channel("news", election) for election in elections]
+        return [self._place.channel("alive", self._session), *dict.fromkeys(news)]
+
+    async def _left(self, watching: Watching) -> None:
+        last = self._watches.remove(watching)
+        try:
+            if watching.candidate is not None:
+                await self._leave_line(watching, watching.candidate.instance)
+            if last and not self._watches.of(watching.election):
+                link = await self._kept.get()
+                async with link.patience(PATIENCE_S):
+                    await link.unsubscribe(self._place.channel("news", watching.election))
+        except StoreError:
+            pass  # with the connection, both are over
+
+    async def _leave_line(self, watching: Watching, instance: str) -> None:
+        place = (watching.election, instance)
+        if place in self._in_line:
+            self._in_line.discard(place)
+            entry = _Entry(watching.election, instance=instance, member=self._member(watching))
+            _known(await self._leave(entry))
+
+    def _watching(self, election: str, instance: str) -> Watching | None:
+        watches = self._watches.of(election)
+        return next((w for w in watches if w.candidate and w.candidate.instance == instance), None)
+
+    def _member(self, watching: Watching) -> str:
+        """How a candidate stands in line."""
+        if watching.candidate is None:
+            return ""
+        return json.dumps([self._session, watching.candidate.instance, watching.candidate.name])
+
+    def _hear(self, channel: str, text: str) -> None:
+        """Pass a message on; of a vacancy, only to observers and to the one that is called."""
+        election = channel.removeprefix(self._place.channel("news", ""))
+        try:
+            message = _decode_message(text)
+            token, left = int(message.token), int(message.left or 0) * _US_NS
+        except ValueError:
+            _log.warning("somebody published what is no news on %s: it is ignored", channel)
+            return
+        if message.ask:
+            self._pass_on(Ask(election, token, message.heir), message.instance or "")
+            return
+        if message.leader:
+            change = Change(election, message.leader, message.instance, token, left)
+            self._watches.tell(change)
+            return
+        for watching in self._watches.of(election):
+            if watching.candidate is None or watching.candidate.instance == message.called:
+                watching.notify(Change(election, None, None, token))
+
+    def _pass_on(self, ask: Ask, instance: str) -> None:
+        """Tell the holder once, whether by a message, by a renewal or by both."""
+        if self._watching(ask.election, instance) and self._passed_on.get(ask.election) != ask:
+            self._passed_on[ask.election] = ask
+            self._watches.pass_on(ask, instance)
+
+    # -- reading -------------------------------------------------------------------------
+
+    async def describe(self, election: str) -> Record:
+        """See `elector.stores.port.Store.describe`."""
+        return (await self._see(election)).record(election)
+
+    async def _see(self, election: str) -> _Seen:
+        return _seen(await self._read(self._look, _Entry(election)))
+
+    async def _read(self, read: Callable[[_Entry], Awaitable[_Answer]], entry: _Entry) -> list[str]:
+        try:
+            return _known(await read(entry))
+        except OutcomeUnknown as error:  # what only reads changes nothing
+            raise StoreUnavailable(str(error)) from None
+
+    async def elections(self) -> list[Record]:
+        """See `elector.stores.port.Store.elections`."""
+        link = await self._kept.get()
+        try:
+            async with link.patience(PATIENCE_S):
+                names = sorted(await link.ask("HKEYS", self._place.key("tokens")))
+        except OutcomeUnknown as error:
+            raise StoreUnavailable(str(error)) from None
+        return list(await asyncio.gather(*(self.describe(name) for name in names)))
+
+    async def history(self, election: str, limit: int) -> list[PastTenure]:
+        """See `elector.stores.port.Store.history`; the last thousand tenures are kept."""
+        _, lapsed, *kept = await self._read(self._history, _Entry(election, limit=limit))
+        try:
+            tenures = [_decode_tenure(tenure) for tenure in kept]
+        except msgspec.DecodeError as error:
+            raise StoreCorrupt(
+                f"election {election!r}: {self._place.key('past', election)} holds what is no "
+                f"tenure: {error}"
+            ) from None
+        if lapsed and tenures and tenures[0].ended is None:
+            ended = msgspec.structs.replace(tenures[0], ended=lapsed, reason="expired")
+            tenures[0] = ended
+        return [
+            PastTenure(
+                election,
+                int(tenure.token),
+                tenure.holder,
+                _utc(tenure.began),
+                _utc(tenure.ended) if tenure.ended else None,
+                tenure.reason,
+            )
+            for tenure in tenures
+        ]
+
+
+def _entry(grant: Grant) -> _Entry:
+    return _Entry(
+        grant.election,
+        instance=grant.candidate.instance,
+        token=str(grant.token),
+        ttl=_whole_us(grant.ttl_ns),
+    )
+
+
+def _known(answer: _Answer) -> list[str]:
+    if isinstance(answer, StoreError):
+        raise answer
+    return answer
+
+
+def _seen(answer: list[str]) -> _Seen:
+    _, token, leader, instance, left, since, heir, kept, *waiting = answer
+    return _Seen(
+        int(token),
+        leader,
+        instance,
+        int(left) * _US_NS if left else None,
+        since,
+        heir,
+        int(kept) * _US_NS if kept else None,
+        tuple(waiting),
+    )
+
+
+def _whole_us(duration_ns: int) -> int:
+    """In microseconds, rather a little longer than shorter."""
+    return -(-duration_ns // _US_NS)
+
+
+def _utc(microseconds: str) -> str:
+    at = _EPOCH + timedelta(microseconds=int(microseconds))
+    return at.isoformat(timespec="milliseconds")
