@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.plan import Plan, progress
-from bench.servers.places import Place
 from bench.stage import Stage
 from elector.core.duration import SECOND_NS
 from elector.core.timing import LeaseTiming
+from tests.servers.places import Place
 
 _TTL = "15s"
 _PROCESSES = 3

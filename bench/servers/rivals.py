@@ -1,8 +1,8 @@
 """Others on the same server, each as its own users would run it."""
 
 from bench.contenders import Contender
-from bench.servers.places import Place
 from bench.stage import Actor, Stage
+from tests.servers.places import Place
 
 
 class Rival(Contender):

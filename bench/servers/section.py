@@ -12,13 +12,13 @@ from bench.handover import end_work
 from bench.kill import kill
 from bench.plan import Plan, progress
 from bench.servers.idle import requests_a_second
-from bench.servers.places import Place, place_of
 from bench.servers.rivals import rivals_of
 from bench.stage import Actor, Stage
 from bench.succession import End, times_since
 from elector.stores.registry import open_store, parse_url
 from elector.stores.trial import try_out
 from elector.testing.stores import check_store
+from tests.servers.places import Place, place_of
 
 TTL = "3s"
 GONE_BOUND_MS = 3500

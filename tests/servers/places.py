@@ -1,4 +1,4 @@
-"""A real server for each store, and what is asked of it there."""
+"""The stores by name, each on a real server of its own."""
 
 import importlib
 import os
@@ -31,6 +31,7 @@ class Place(NamedTuple):
         return self.port > 0
 
 
+SERVERS = ("postgresql", "redis", "etcd", "s3")
 _EMBEDDED = {"sqlite": "sqlite:///{}/elections.db", "file": "file://{}/elections"}
 _STARTERS = {
     "postgresql": "tests.servers.postgresql:postgres_server",
@@ -44,13 +45,13 @@ _STARTERS = {
 def place_of(store: str) -> Iterator[Place]:
     """Start the server of a store, and end it."""
     if store in _EMBEDDED:
-        with tempfile.TemporaryDirectory(prefix="elector-bench-") as directory:
+        with tempfile.TemporaryDirectory(prefix="elector-place-") as directory:
             name = f"SQLite {sqlite3.sqlite_version}" if store == "sqlite" else "the kernel's locks"
             yield Place(store, name, _EMBEDDED[store].format(directory), 0)
         return
     module, _, starter = _STARTERS[store].partition(":")
     start: Any = getattr(importlib.import_module(module), starter)
-    with tempfile.TemporaryDirectory(prefix="elector-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="elector-place-") as directory:
         Path(directory).chmod(0o755)  # a server that does not run as root has its data in it
         with start(Path(directory)) as server:
             os.environ.update(getattr(server, "env", {}))
