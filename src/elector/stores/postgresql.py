@@ -11,6 +11,7 @@ office that is kept for an heir is announced to the heir alone.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ from elector.stores.registry import StoreUrl
 from elector.stores.watches import Watches, Watching
 
 _LEAST_PATIENCE_S = 1.0
+_PARTING_S = 0.5
 _READ_ONLY = "25006"
 
 
@@ -387,12 +389,17 @@ class PostgresStore:
         """Hang up; leases stay as they are."""
         for election in tuple(self._kept_offices):
             self._forget_kept(election)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PARTING_S), self._turn:  # let what is under way end
+                pass
         await self._kept.close()
+        for gathered in (self._acquire, self._release, self._read, self._leave):
+            await gathered.finished()
 
 
 async def _hang_up(link: Link) -> None:
     try:
-        await link.connection.close(timeout=0.5)
+        await link.connection.close(timeout=_PARTING_S)
     finally:
         link.connection.terminate()
 

@@ -92,7 +92,11 @@ def parse(url: StoreUrl) -> Address:
 
 
 class Server(NamedTuple):
-    """What a server says of itself and of us, when a connection is made."""
+    """What a server says of itself and of us, when a connection is made.
+
+    `pooled` is what we find: something that speaks the protocol stands in between. A pooler
+    greets its clients itself, and cannot know then which process will serve them.
+    """
 
     version: int
     named: str
@@ -104,6 +108,7 @@ class Server(NamedTuple):
     pid: int
     started: Any
     commit: str
+    pooled: bool = False
 
 
 _INTRODUCTION = """
@@ -163,6 +168,7 @@ async def introduce(connection: Connection, address: Address) -> Server:
         StoreUnavailable: it is no server that elections can be held on.
     """
     server = Server(*await bounded(connection, connection.fetchrow(_INTRODUCTION), PATIENCE_S))
+    server = server._replace(pooled=connection.get_server_pid() != server.pid)
     if server.version < _LEAST_VERSION:
         raise StoreUnavailable(
             f"{address} is PostgreSQL {server.named}; elector needs 13 or newer: upgrade the server"
@@ -188,17 +194,9 @@ async def introduce(connection: Connection, address: Address) -> Server:
         connection.execute("; ".join(f"SET {key} = '{text}'" for key, text in settings.items())),
         PATIENCE_S,
     )
-    if connection.get_server_pid() != server.pid and await _is_shared(connection, address, server):
+    if server.pooled and await _is_shared(connection, address, server):
         raise StoreUnavailable(f"{address} {_SHARED}")
     return server
-
-
-def through_pooler(connection: Connection, server: Server) -> bool:
-    """Whether something that speaks the protocol stands between us and the server.
-
-    A pooler greets its clients itself, and cannot know then which process will serve them.
-    """
-    return bool(connection.get_server_pid() != server.pid)
 
 
 async def _is_shared(connection: Connection, address: Address, server: Server) -> bool:

@@ -15,7 +15,6 @@ from elector.stores.postgresql_connection import (
     connect,
     in_words,
     introduce,
-    through_pooler,
 )
 from elector.stores.postgresql_schema import INSPECT, VERSION, Tables, quoted, version_of
 from elector.stores.postgresql_statements import Statements
@@ -97,7 +96,7 @@ class Dialler:
         Behind a pooler it may be somebody else's by now.
         """
         before, self._before = self._before, None
-        if before is not None and not through_pooler(before.connection, before.server):
+        if before is not None and not before.server.pooled:
             ending = connection.fetch(_END, before.server.pid, before.server.started)
             await bounded(connection, ending, PATIENCE_S)
 
