@@ -4,10 +4,13 @@ Each opens the resource and yields a function that writes under a token. The cli
 are imported where they are used: a process writes to one kind.
 """
 
+import asyncio
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+
+from elector.fencing import SqlGuard
 
 Write = Callable[[int], None]
 
@@ -50,7 +53,82 @@ def sqlalchemy(where: str) -> Iterator[Write]:
     engine.dispose()
 
 
+@contextmanager
+def sqlalchemy_async(where: str) -> Iterator[Write]:
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+    from elector.fencing.sqlalchemy import guard_session
+
+    engine = create_async_engine(where)
+
+    async def write(token: int) -> None:
+        async with AsyncSession(engine) as session:
+            guard_session(session, RESOURCE, token)
+            await session.execute(
+                text("INSERT INTO ledger (token) VALUES (:token)"), {"token": token}
+            )
+            await session.commit()
+
+    with asyncio.Runner() as runner:
+        yield lambda token: runner.run(write(token))
+        runner.run(engine.dispose())
+
+
+@contextmanager
+def psycopg(where: str) -> Iterator[Write]:
+    from psycopg import connect
+
+    guard = SqlGuard()
+    with closing(connect(where)) as connection:
+
+        def write(token: int) -> None:
+            with guard.writing(connection, RESOURCE, token) as cursor:
+                cursor.execute("INSERT INTO ledger (token) VALUES (%s)", (token,))
+
+        yield write
+
+
+@contextmanager
+def trigger(where: str) -> Iterator[Write]:
+    """A program that knows only of the token's column."""
+    from psycopg import connect
+
+    guard = SqlGuard()
+    with closing(connect(where)) as connection:
+
+        def write(token: int) -> None:
+            with guard.translating(connection, RESOURCE, token), connection.transaction():
+                connection.execute("INSERT INTO rows (token) VALUES (%s)", (token,))
+                # Rows are numbered before the trigger waits its turn; these after it.
+                connection.execute("INSERT INTO ledger (token) VALUES (%s)", (token,))
+
+        yield write
+
+
+@contextmanager
+def asyncpg(where: str) -> Iterator[Write]:
+    from asyncpg import connect
+
+    from elector.fencing.postgresql import PostgresGuard
+
+    guard = PostgresGuard()
+    with asyncio.Runner() as runner:
+        connection = runner.run(connect(where))
+
+        async def write(token: int) -> None:
+            async with guard.writing(connection, RESOURCE, token):
+                await connection.execute("INSERT INTO ledger (token) VALUES ($1)", token)
+
+        yield lambda token: runner.run(write(token))
+        runner.run(connection.close())
+
+
 WRITERS: Mapping[str, Callable[[str], AbstractContextManager[Write]]] = {
     "http": http,
     "sqlalchemy": sqlalchemy,
+    "sqlalchemy async": sqlalchemy_async,
+    "psycopg": psycopg,
+    "asyncpg": asyncpg,
+    "trigger": trigger,
 }

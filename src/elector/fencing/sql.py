@@ -48,7 +48,7 @@ _LIFT = (
     "WHERE resource = :resource AND token <= :token"
 )
 _PLACE = "INSERT INTO {table} (resource, token, writes) VALUES (:resource, :token, 1)"
-_NEWEST = "SELECT token FROM {table} WHERE resource = :resource"
+NEWEST = "SELECT token FROM {table} WHERE resource = :resource"
 _CREATE = (
     "CREATE TABLE IF NOT EXISTS {table} (resource VARCHAR(200) NOT NULL PRIMARY KEY, "
     "token BIGINT NOT NULL, writes BIGINT NOT NULL)"
@@ -230,7 +230,7 @@ class _Bar(NamedTuple):
         return True
 
     def newest(self) -> int:
-        self._execute(_NEWEST)
+        self._execute(NEWEST)
         return int(only_value(self.cursor.fetchone()) or 0)
 
     def _execute(self, text: str, token: int | None = None) -> None:
