@@ -34,10 +34,13 @@ from elector.stores.port import (
     Traits,
 )
 from elector.stores.postgresql_connection import PATIENCE_S, bounded, in_words, parse
+from elector.stores.postgresql_diagnosis import diagnose
 from elector.stores.postgresql_link import TROUBLES, Dialler, Link
 from elector.stores.postgresql_schema import KEPT_TENURES
 from elector.stores.registry import StoreUrl
 from elector.stores.watches import Watches, Watching
+
+__all__ = ["PostgresStore", "diagnose", "open_store"]
 
 _LEAST_PATIENCE_S = 1.0
 _PARTING_S = 0.5

@@ -30,6 +30,8 @@ PATIENCE_S = 5.0
 
 _PREFIX = re.compile(r"(?:(?P<schema>[A-Za-z_][\w$]{0,62})\.)?(?P<prefix>[A-Za-z_][\w$]{0,47})")
 _LEAST_VERSION = 130_000
+_TRIALS = 3
+_TRIAL_S = 1.0
 _SHARED = (
     "is reached through a pooler that gives each transaction another session, where nobody can "
     "listen: connect to the server directly, or use session pooling"
@@ -161,65 +163,72 @@ async def connect(address: Address) -> Connection:
         ) from None
 
 
-async def introduce(connection: Connection, address: Address) -> Server:
-    """Ask the server what it is, and set the session up.
+async def introduce(connection: Connection) -> Server:
+    """Ask the server what it is."""
+    said = await bounded(connection, connection.fetchrow(_INTRODUCTION), PATIENCE_S)
+    return Server(*said)._replace(pooled=connection.get_server_pid() != said["pid"])
 
-    Raises:
-        StoreUnavailable: it is no server that elections can be held on.
-    """
-    server = Server(*await bounded(connection, connection.fetchrow(_INTRODUCTION), PATIENCE_S))
-    server = server._replace(pooled=connection.get_server_pid() != server.pid)
+
+def objection(server: Server, address: Address) -> str | None:
+    """Why elections cannot be held on this server; None if they can."""
     if server.version < _LEAST_VERSION:
-        raise StoreUnavailable(
-            f"{address} is PostgreSQL {server.named}; elector needs 13 or newer: upgrade the server"
-        )
+        return f"{address} is PostgreSQL {server.named}; elector needs 13 or newer: upgrade it"
     if server.standby:
-        raise StoreUnavailable(
+        return (
             f"{address} is a standby, which cannot be written to: name the primary, or name all "
             "hosts and add target_session_attrs=read-write"
         )
+    return None
+
+
+async def set_up(connection: Connection, server: Server) -> None:
+    """Make the session independent of defaults that would change what our statements mean."""
     settings = {
         # Another default would turn a lost race into an error.
         "default_transaction_isolation": "read committed",
         "statement_timeout": "10s",
-        "lock_timeout": "4s",
+        "lock_timeout": "900ms",
         "jit": "off",
     }
     if server.commit == "off":
         settings["synchronous_commit"] = "on"  # a crash would take tokens back
     if server.version >= 140_000:  # noqa: PLR2004 - the version that has it
         settings["idle_session_timeout"] = "0"
-    await bounded(
-        connection,
-        connection.execute("; ".join(f"SET {key} = '{text}'" for key, text in settings.items())),
-        PATIENCE_S,
-    )
-    if server.pooled and await _is_shared(connection, address, server):
-        raise StoreUnavailable(f"{address} {_SHARED}")
-    return server
+    script = "; ".join(f"SET {key} = '{value}'" for key, value in settings.items())
+    await bounded(connection, connection.execute(script), PATIENCE_S)
 
 
-async def _is_shared(connection: Connection, address: Address, server: Server) -> bool:
-    """Whether a pooler lends our session to others between our transactions.
+async def shared_session(connection: Connection, address: Address, server: Server) -> str | None:
+    """Whether a pooler lends our session to others between our transactions; if so, in words.
 
     A second client opens a transaction and keeps it. If sessions are lent, it gets the one that
-    we have just used, or takes one away that we would have been given next.
+    we have just used, or takes one away that we would have been given next. In the traffic of
+    others chance may hide that once.
     """
+    if server.pooled and await _is_lent(connection, address, server.pid):
+        return f"{address} {_SHARED}"
+    return None
+
+
+async def _is_lent(connection: Connection, address: Address, pid: int) -> bool:
     second = await connect(address)
+    query = "SELECT pg_backend_pid()"
     try:
-        await bounded(second, second.execute("BEGIN"), CONNECT_PATIENCE_S)
-        query = "SELECT pg_backend_pid()"
-        theirs = await bounded(second, second.fetchval(query), CONNECT_PATIENCE_S)
-        if theirs == server.pid:
-            return True
-        ours = await bounded(connection, connection.fetchval(query), CONNECT_PATIENCE_S)
+        for _ in range(_TRIALS):
+            await bounded(second, second.execute("BEGIN"), _TRIAL_S)
+            if await bounded(second, second.fetchval(query), _TRIAL_S) == pid:
+                return True
+            if await bounded(connection, connection.fetchval(query), _TRIAL_S) != pid:
+                return True
+            await bounded(second, second.execute("ROLLBACK"), _TRIAL_S)
     except TimeoutError:
-        # The second is kept waiting for a session: ours, then, is not lent to it.
+        # If the second is kept waiting for a session, ours is not lent to it.
         return bool(connection.is_closed())
-    else:
-        return bool(ours != server.pid)
+    except asyncpg.PostgresError:
+        return True  # not even a transaction has a session of its own
     finally:
         second.terminate()
+    return False
 
 
 async def bounded(connection: Connection, request: Coroutine[Any, Any, T], patience_s: float) -> T:

@@ -15,6 +15,9 @@ from elector.stores.postgresql_connection import (
     connect,
     in_words,
     introduce,
+    objection,
+    set_up,
+    shared_session,
 )
 from elector.stores.postgresql_schema import INSPECT, VERSION, Tables, quoted, version_of
 from elector.stores.postgresql_statements import Statements
@@ -80,7 +83,13 @@ class Dialler:
             raise
 
     async def _ready(self, connection: Connection) -> Link:
-        server = await introduce(connection, self._address)
+        server = await introduce(connection)
+        why_not = objection(server, self._address) or await shared_session(
+            connection, self._address, server
+        )
+        if why_not is not None:
+            raise StoreUnavailable(why_not)
+        await set_up(connection, server)
         tables, channel = await find_tables(connection, self._address, server)
         link = Link(connection, server, tables, channel, Statements(tables))
         await self._end_before(connection)
