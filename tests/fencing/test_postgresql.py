@@ -1,6 +1,7 @@
 """Every guard of PostgreSQL against a real server: psycopg, asyncpg, SQLAlchemy, the trigger."""
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -13,7 +14,6 @@ from psycopg import sql
 from elector.errors import ConfigurationError
 from elector.fencing import SqlGuard, StaleToken
 from elector.fencing.postgresql import PostgresGuard, guard_trigger
-from tests.servers.postgresql import postgres_server
 
 from .processes import rivals, started, thaw, wait_until_stopped
 from .writers import RESOURCE, WRITERS
@@ -24,6 +24,9 @@ KINDS = ["psycopg", "asyncpg", "trigger", *_ADDRESSES]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel's, about a directory that we do not use
+        from tests.servers.postgresql import postgres_server
     with postgres_server(tmp_path_factory.mktemp("postgresql")) as server:
         yield server.url
 
