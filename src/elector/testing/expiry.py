@@ -14,9 +14,10 @@ Prolong = Callable[[Store, Grant], Awaitable[bool]]
 async def never_early(place: Place) -> str:
     """Nobody else leads before the lease is over, counted from before it was last asked for."""
     _needs_expiry(place)
-    legs = [_leg(place, how, prolong) for how, prolong in _PROLONGED.items()]
-    # Time that is ours to move is moved by one at a time.
-    took = [await leg for leg in legs] if place.moves_time else await together(*legs)
+    if place.moves_time:  # one clock, moved by one leg at a time
+        took = [await _leg(place, how, prolong) for how, prolong in _PROLONGED.items()]
+    else:
+        took = await together(*(_leg(place, how, prolong) for how, prolong in _PROLONGED.items()))
     seen = ", ".join(
         f"{how} {ns / place.ttl_ns:.2f}" for how, ns in zip(_PROLONGED, took, strict=True)
     )
@@ -100,7 +101,13 @@ async def _succeed(place: Place, store: Store, election: str, who: Candidate, si
     watch = await store.watch(election, notify, who)
     while isinstance(answer := await store.acquire(election, who, place.long_ns), Occupied):
         place.still_in_time(since)
-        await _sleep(place, answer.retry_in_ns if answer.retry_in_ns is not None else hint[0], told)
+        wait_ns = answer.retry_in_ns if answer.retry_in_ns is not None else hint[0]
+        require(
+            wait_ns is None or wait_ns <= 2 * place.ttl_ns,
+            f"a lease is over in {format_duration(place.ttl_ns)} at most, and who waits for that "
+            f"was told to come again in {wait_ns} ns",
+        )
+        await _sleep(place, wait_ns, told)
     await watch.close()
     return Grant(election, who, answer.token, place.long_ns)
 

@@ -7,17 +7,60 @@ a request takes; whether the store has carried it out is then as unknown as afte
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
+from elector.core.identity import Candidate
 from elector.errors import StoreError
 from elector.stores.port import Grant, Granted, Occupied, Store, Watch
 from elector.testing.place import DONE, Ear, LawBroken, Place, require, together
 
 # Every turn up to here, and from here on in steps that grow, as long as the request takes.
 _EVERY_TURN = 16
-_PAUSE_S = 0.005
+_PAUSE_S = 0.05
 
 Request = Callable[[], Coroutine[Any, Any, object]]
+
+
+class _Scene(NamedTuple):
+    """One election whose first candidate does not know what came of its request."""
+
+    place: Place
+    election: str
+    store: Store
+    who: Candidate
+    other: Store
+    rival: Candidate
+
+    async def settle(self) -> Grant:
+        """The candidate asks again: it leads, and nobody else can."""
+        grant = await self.place.lead(self.store, self.election, self.who)
+        answer = await self.place.occupied(self.other, self.election, self.rival)
+        require(answer.leader in {None, "a"}, f"a asked again and leads, but b was told {answer}")
+        again = await self.store.acquire(self.election, self.who, self.place.long_ns)
+        require(again == Granted(grant.token), f"a leads under token {grant.token} and got {again}")
+        await self.place.release(self.store, grant)
+        return grant
+
+    async def vacate(self) -> Grant | None:
+        """The candidate settles it, and nobody comes after it."""
+        await self.settle()
+        return None
+
+    async def succeed(self) -> Grant | None:
+        """The candidate settles it, and its rival comes after it."""
+        before = await self.settle()
+        grant = await self.place.lead(self.other, self.election, self.rival)
+        require(grant.token > before.token, f"token {grant.token} came after {before.token}")
+        return grant
+
+    async def compete(self) -> Grant | None:
+        """The rival asks first; whoever of the two is granted the office, the other is not."""
+        answer = await self.other.acquire(self.election, self.rival, self.place.long_ns)
+        if isinstance(answer, Occupied):
+            require(answer.leader in {None, "a"}, f"only a had asked, but b was told {answer}")
+            return await self.succeed()
+        await self.place.occupied(self.store, self.election, self.who)
+        return Grant(self.election, self.rival, answer.token, self.place.long_ns)
 
 
 async def lost_acquisition(place: Place) -> str:
@@ -28,48 +71,24 @@ async def lost_acquisition(place: Place) -> str:
     """
     one, two = await place.open(), await place.open()
     in_office: list[Grant] = []
+    vacant: list[str] = []
     cuts = 0
     for turns in _turns():
-        election = place.election()
-        who, rival = place.candidate("a"), place.candidate("b")
-        cut = await cut_off(place, turns, one.acquire, election, who, place.long_ns)
         cuts += 1
-        if turns % 2:
-            in_office.append(await _rival_asks_first(place, (one, who), (two, rival), election))
-        else:
-            in_office.append(await _asks_again(place, (one, who), (two, rival), election))
+        cut = False
+        for go_on in (_Scene.vacate, _Scene.succeed, _Scene.compete):
+            who, rival = place.candidate("a"), place.candidate("b")
+            scene = _Scene(place, place.election(), one, who, two, rival)
+            cut |= await cut_off(place, turns, one.acquire, scene.election, who, place.long_ns)
+            grant = await go_on(scene)
+            if grant is None:
+                vacant.append(scene.election)
+            else:
+                in_office.append(grant)
         if not cut:
             break
-    await _none_took_it_away(place, two, in_office)
-    return f"cut off {cuts} times, each settled, and no abandoned request came back"
-
-
-_Player = tuple[Store, Any]
-
-
-async def _asks_again(place: Place, one: _Player, two: _Player, election: str) -> Grant:
-    """The candidate asks again, leads, releases; then its rival leads."""
-    (store, who), (other, rival) = one, two
-    grant = await place.lead(store, election, who)
-    answer = await place.occupied(other, election, rival)
-    require(answer.leader in {None, who.name}, f"a asked again and leads, but b was told {answer}")
-    again = await store.acquire(election, who, place.long_ns)
-    require(again == Granted(grant.token), f"a leads under token {grant.token} and got {again}")
-    await place.release(store, grant)
-    successor = await place.lead(other, election, rival)
-    require(successor.token > grant.token, f"token {successor.token} came after {grant.token}")
-    return successor
-
-
-async def _rival_asks_first(place: Place, one: _Player, two: _Player, election: str) -> Grant:
-    """Whoever of the two is granted the office, the other is refused."""
-    (store, who), (other, rival) = one, two
-    answer = await other.acquire(election, rival, place.long_ns)
-    if isinstance(answer, Occupied):
-        require(answer.leader in {None, who.name}, f"only a had asked, but b was told {answer}")
-        return await _asks_again(place, one, two, election)
-    await place.occupied(store, election, who)
-    return Grant(election, rival, answer.token, place.long_ns)
+    await _none_came_back(place, two, in_office, vacant)
+    return f"3 times cut off in {cuts} ways, each settled, and no abandoned request came back"
 
 
 async def lost_release(place: Place) -> str:
@@ -87,12 +106,14 @@ async def lost_release(place: Place) -> str:
         in_office.append(await place.lead(two, grant.election, place.candidate("b")))
         if not cut:
             break
-    await _none_took_it_away(place, two, in_office)
+    await _none_came_back(place, two, in_office, [])
     return f"cut off {len(in_office)} times, the next one led each time"
 
 
-async def _none_took_it_away(place: Place, store: Store, in_office: list[Grant]) -> None:
-    """Those that lead now lead still, and when they release, nobody is there before the next."""
+async def _none_came_back(
+    place: Place, store: Store, in_office: list[Grant], vacant: list[str]
+) -> None:
+    """Those that lead now lead still, and what is vacant is there for who asks next."""
     await asyncio.sleep(_PAUSE_S)
     renewed = await store.renew(in_office)
     for grant, ours in zip(in_office, renewed, strict=True):
@@ -100,10 +121,10 @@ async def _none_took_it_away(place: Place, store: Store, in_office: list[Grant])
         await place.still_led(store, grant)
         await place.release(store, grant)
     await asyncio.sleep(_PAUSE_S)
-    for grant in in_office:
-        record = await store.describe(grant.election)
+    for election in (*vacant, *(grant.election for grant in in_office)):
+        record = await store.describe(election)
         require(record.leader is None, f"an abandoned request took a vacant office: {record}")
-        await place.lead(store, grant.election, place.candidate("c"))
+        await place.lead(store, election, place.candidate("c"))
 
 
 async def lost_renewal(place: Place) -> str:
@@ -158,13 +179,15 @@ async def neighbours(place: Place) -> str:
         cuts += 1
         elections = [place.election() for _ in range(4)]
         gone, *others = (place.candidate(f"c{number}") for number in range(4))
-        asked = [
-            asyncio.ensure_future(store.acquire(election, who, place.long_ns))
-            for election, who in zip(elections[1:], others, strict=True)
-        ]
-        cut = await cut_off(place, turns, store.acquire, elections[0], gone, place.long_ns)
-        answers = await place.soon(
-            "requests sent beside a cancelled one", together(*map(_of, asked))
+        *answers, cut = await place.soon(
+            "requests sent beside a cancelled one",
+            together(
+                *(
+                    store.acquire(election, who, place.long_ns)
+                    for election, who in zip(elections[1:], others, strict=True)
+                ),
+                cut_off(place, turns, store.acquire, elections[0], gone, place.long_ns),
+            ),
         )
         for election, who, answer in zip(elections[1:], others, answers, strict=True):
             if not isinstance(answer, Granted):
@@ -173,10 +196,6 @@ async def neighbours(place: Place) -> str:
         if not cut:
             break
     return f"3 beside one that was cut off {cuts} times"
-
-
-async def _of(task: "asyncio.Future[Granted | Occupied]") -> Granted | Occupied:
-    return await task
 
 
 async def cancelled_watch(place: Place) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from elector.core.duration import parse_duration
-from elector.errors import ConfigurationError, ElectorError
+from elector.errors import ConfigurationError
 from elector.stores.port import Store
 from elector.stores.registry import open_store, parse_url
 from elector.testing import (
@@ -226,7 +226,10 @@ async def _judge(law: Law, place: Place, *, stop: bool) -> Outcome:
             return Outcome(name, "holds", await law(place))
     except Unsupported as why:
         return Outcome(name, "unsupported", str(why))
-    except (LawBroken, ElectorError, TimeoutError) as error:
+    except (Exception, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
         broken = LawBroken(_words(error, place), name)
         if stop:
             raise broken from error
@@ -238,11 +241,13 @@ def _longest_s(place: Place) -> float:
     return 4 * (place.patience_s + place.ttl_ns / 1e9)
 
 
-def _words(error: Exception, place: Place) -> str:
+def _words(error: BaseException, place: Place) -> str:
     if isinstance(error, LawBroken):
         return error.seen
     if isinstance(error, TimeoutError):
         return f"it did not come to an end within {_longest_s(place):g} s: a request that hangs"
+    if isinstance(error, asyncio.CancelledError):
+        return "a request ended as cancelled that nobody had cancelled"
     return f"the store raised {type(error).__name__}: {error}"
 
 
