@@ -1,0 +1,378 @@
+"""Sessions: the leases that this process holds in etcd, shared by all of its elections.
+
+One lease carries every office that the process holds with one ttl, and every place in line, so
+that a thousand elections are kept by one message. What that could break, and why it does not:
+
+1. *Dead work keeps office*: a session lives on for the sake of other elections. So each office is
+   a `Claim` with its own time, counted from its own renewals; one that was not renewed within its
+   ttl is vacated by `Sessions.tend`, whatever becomes of the session.
+2. *Nobody renews those who wait*: so `tend` keeps a session alive while somebody waits by it, and
+   for no other reason. Nobody holds office by waiting.
+3. *An abandoned request wins later*: a claim whose outcome is unknown makes its session doubtful.
+   A doubtful session takes no new claims and is not kept alive by `tend`; it is revoked as soon as
+   nothing is held by it, and until then its abandoned claims are looked for, and removed.
+4. *A member that does not know yet that it leads no more prolongs a lease in vain*: a keepalive
+   counts once a linearizable read that was begun after it ends in the same Raft term; see
+   `elector.stores.etcd.EtcdStore`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import grpc.aio
+
+from elector.clock import now_ns
+from elector.core.duration import SECOND_NS
+from elector.core.identity import Candidate
+from elector.errors import OutcomeUnknown, StoreError
+from elector.stores.etcd_client import Client
+from elector.stores.etcd_wire import delete, message
+from elector.stores.gather import Gathered
+
+_WAITERS_KEPT = 0.4  # of the ttl; later than the renewals of an office, which do it anyway
+_TRY_AGAIN_NS = SECOND_NS
+_KEYS = 100  # at once
+
+
+class Session:
+    """A lease of ours.
+
+    Attributes:
+        lease: its id.
+        ttl_s: what the server granted.
+        kept_at: when the last message that prolonged it was sent.
+        doubtful: an abandoned request may still use it.
+        retired: it is being revoked.
+    """
+
+    def __init__(self, lease: int, ttl_s: int, kept_at: int) -> None:
+        self.lease, self.ttl_s, self.kept_at = lease, ttl_s, kept_at
+        self.doubtful = self.retired = False
+
+    @property
+    def patience_s(self) -> float:
+        """How long a request for it may take."""
+        return patience_s(self.ttl_s * SECOND_NS)
+
+
+class Claim:
+    """An office that a candidate of ours holds, or may hold.
+
+    Attributes:
+        election: its name.
+        candidate: who holds it.
+        session: by which lease.
+        ttl_ns: for how long it is held without a renewal.
+        at: since when that is counted.
+        token: None as long as it is not known.
+        doubtful: the request for it was abandoned.
+        leaving: a request to end it is under way, or was abandoned; never to be granted again.
+    """
+
+    def __init__(
+        self, election: str, candidate: Candidate, session: Session, ttl_ns: int, at: int
+    ) -> None:
+        self.election, self.candidate, self.session = election, candidate, session
+        self.ttl_ns, self.at = ttl_ns, at
+        self.token: int | None = None
+        self.doubtful = self.leaving = False
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it was not renewed in time."""
+        return now_ns() - self.at > self.ttl_ns
+
+
+class _Place(NamedTuple):
+    """Somebody's place in line."""
+
+    session: Session
+    key: bytes
+
+
+class Beat(NamedTuple):
+    """The answer to a keepalive.
+
+    Attributes:
+        alive: whether the lease is there.
+        term: the Raft term in which it was asked for.
+    """
+
+    alive: bool
+    term: int
+
+
+class Sessions:
+    """The sessions and claims of one store.
+
+    Args:
+        client: to ask etcd.
+        vacate: ends an office of ours that may not be held any longer; it says whether it is
+            certain that the claim will never hold it again.
+    """
+
+    def __init__(self, client: Client, vacate: Callable[[Claim], Awaitable[None]]) -> None:
+        self._client, self._vacate = client, vacate
+        self._current: dict[int, Session] = {}
+        self._all: dict[int, Session] = {}
+        self._granting: dict[int, asyncio.Task[Session]] = {}
+        self._claims: dict[tuple[str, str], Claim] = {}
+        self._ghosts: list[Claim] = []
+        self._lines: dict[tuple[str, str], _Place] = {}
+        self._litter: set[bytes] = set()
+        self._litter_due = 0
+        self._keep = Gathered(self._keep_all)
+        self._revoking: set[asyncio.Task[None]] = set()
+        self._poked = asyncio.Event()
+        self._tending: asyncio.Task[None] | None = None
+
+    # -- leases --------------------------------------------------------------------------
+
+    async def fit(self, ttl_ns: int) -> tuple[Session, int | None]:
+        """A session that lives for this ttl, counted from now; and the term of its keepalive.
+
+        No term: the lease is new, and what was granted by a quorum needs no proof.
+        """
+        ttl_s = whole_seconds(ttl_ns)
+        session = self._current.get(ttl_s)
+        if session is not None:
+            beat = await self._keep(session)
+            if beat.alive and not session.doubtful:
+                return session, beat.term
+            self.ended(session)
+        return await self.new(ttl_s), None
+
+    async def new(self, ttl_s: int) -> Session:
+        """The session for this ttl; many who want one at a time get the same."""
+        session = self._current.get(ttl_s)
+        if session is not None:
+            return session
+        granting = self._granting.get(ttl_s)
+        if granting is None:
+            granting = self._granting[ttl_s] = asyncio.create_task(self._grant(ttl_s))
+        return await asyncio.shield(granting)
+
+    async def _grant(self, ttl_s: int) -> Session:
+        try:
+            sent = now_ns()
+            request = message("LeaseGrantRequest", TTL=ttl_s)
+            granted = await self._client.write("LeaseGrant", request, patience_s(ttl_s * SECOND_NS))
+            session = Session(granted.ID, granted.TTL, sent)
+            self._current[ttl_s] = self._all[session.lease] = session
+            return session
+        finally:
+            del self._granting[ttl_s]
+
+    def of(self, lease: int, ttl_ns: int) -> Session:
+        """The session of a lease; of one that another process granted, too."""
+        return self._all.get(lease) or Session(lease, whole_seconds(ttl_ns), now_ns())
+
+    def ended(self, session: Session) -> None:
+        """Use it for nothing new."""
+        self._current = {ttl: one for ttl, one in self._current.items() if one is not session}
+
+    async def keep(self, session: Session) -> Beat:
+        """Prolong a lease: all that are asked for at a time go out together."""
+        return await self._keep(session)
+
+    async def _keep_all(self, asked: Sequence[Session]) -> list[Beat]:
+        sessions = {session.lease: session for session in asked}
+        line = await self._client.get()
+        sent = now_ns()
+        patience = min(session.patience_s for session in asked)
+        beats: dict[int, Beat] = {}
+        call = line.stream("LeaseKeepAlive", timeout=patience)
+        try:
+            for lease in sessions:
+                await call.write(message("LeaseKeepAliveRequest", ID=lease))
+            await call.done_writing()
+            async for answer in call:
+                beats[answer.ID] = Beat(answer.TTL > 0, answer.header.raft_term)
+        except grpc.aio.AioRpcError as error:
+            self._client.judge(line, error, writes=True)
+        except asyncio.InvalidStateError:  # the stream ended while we wrote
+            pass
+        finally:
+            call.cancel()
+        if beats.keys() != sessions.keys():
+            self._client.drop(line)
+            raise OutcomeUnknown(f"etcd ({line.endpoint}) answered only some of the keepalives")
+        for lease, session in sessions.items():
+            if beats[lease].alive:
+                session.kept_at = sent
+            else:
+                self._forget(session)
+        return [beats[session.lease] for session in asked]
+
+    def _forget(self, session: Session) -> None:
+        """Its lease has ended, and with it all that it held."""
+        self.ended(session)
+        self._all.pop(session.lease, None)
+        self._ghosts = [claim for claim in self._ghosts if claim.session is not session]
+
+    # -- claims --------------------------------------------------------------------------
+
+    def claim(self, election: str, candidate: Candidate) -> Claim | None:
+        """What a candidate holds, or may hold."""
+        return self._claims.get((election, candidate.instance))
+
+    def enter(self, claim: Claim) -> None:
+        """Enter a claim before it is made; an abandoned one in its place becomes a ghost."""
+        before = self._claims.get((claim.election, claim.candidate.instance))
+        self._claims[claim.election, claim.candidate.instance] = claim
+        if before is not None and before.session is not claim.session:
+            self._abandoned(before)
+        self.poke()
+
+    def doubt(self, claim: Claim) -> None:
+        """The request for this claim was abandoned: it may be carried out at any time."""
+        claim.doubtful = claim.session.doubtful = True
+        self.ended(claim.session)
+
+    def drop(self, claim: Claim) -> None:
+        """The candidate does not hold it."""
+        place = (claim.election, claim.candidate.instance)
+        if self._claims.get(place) is claim:
+            del self._claims[place]
+        self._abandoned(claim)
+
+    def _abandoned(self, claim: Claim) -> None:
+        if claim.doubtful and claim.session.lease in self._all:
+            self._ghosts.append(claim)
+        self._retire(claim.session)
+
+    def _retire(self, session: Session) -> None:
+        """Revoke a doubtful session once nothing is held by it: that ends its ghosts for good."""
+        held = any(claim.session is session for claim in self._claims.values())
+        if not session.doubtful or session.retired or held:
+            return
+        session.retired = True
+        self._ghosts = [claim for claim in self._ghosts if claim.session is not session]
+        task = asyncio.create_task(self._revoke(session))
+        self._revoking.add(task)
+        task.add_done_callback(self._revoking.discard)
+
+    async def _revoke(self, session: Session) -> None:
+        # If it cannot be revoked, it runs out: nobody keeps it alive any more.
+        with contextlib.suppress(StoreError):
+            request = message("LeaseRevokeRequest", ID=session.lease)
+            await self._client.write("LeaseRevoke", request, session.patience_s)
+        self._forget(session)
+
+    # -- those who wait --------------------------------------------------------------------
+
+    def waits(self, election: str, candidate: Candidate, session: Session, key: bytes) -> None:
+        """A candidate stands in line by this session, with this key."""
+        self._lines[election, candidate.instance] = _Place(session, key)
+        self._litter.discard(key)
+        self.poke()
+
+    def waits_no_more(self, election: str, candidate: Candidate) -> bool:
+        """It has left the line; False if it did not stand there."""
+        return self._lines.pop((election, candidate.instance), None) is not None
+
+    def litter(self, key: bytes) -> None:
+        """A place in line could not be given up; its session may live on for others."""
+        self._litter.add(key)
+        self.poke()
+
+    async def _clean_up(self) -> None:
+        keys = list(self._litter)[:_KEYS]
+        request = message("TxnRequest", success=[delete(key) for key in keys])
+        self._litter_due = now_ns() + _TRY_AGAIN_NS
+        with contextlib.suppress(StoreError):
+            await self._client.write("Txn", request)
+            self._litter.difference_update(keys)
+
+    # -- what has to be done now and then ------------------------------------------------------
+
+    def poke(self) -> None:
+        """Something may be due earlier than it was."""
+        self._poked.set()
+        if self._tending is None:
+            self._tending = asyncio.create_task(self._tend())
+
+    async def _tend(self) -> None:
+        while True:
+            self._poked.clear()
+            due = self._due()
+            delay = None if due is None else max(0.0, (due - now_ns()) / SECOND_NS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._poked.wait()
+                    continue
+            await self._vacate_overdue()
+            await self._keep_waiters()
+            if self._litter and self._litter_due <= now_ns():
+                await self._clean_up()
+
+    def _due(self) -> int | None:
+        claims = [claim.at + claim.ttl_ns + 1 for claim in (*self._claims.values(), *self._ghosts)]
+        litter = [self._litter_due] if self._litter else []
+        return min([*claims, *litter, *map(_beat_due, self._waited_by())], default=None)
+
+    def _waited_by(self) -> list[Session]:
+        leases = {place.session.lease for place in self._lines.values()}
+        known = (self._all[lease] for lease in leases if lease in self._all)
+        return [session for session in known if not session.doubtful]
+
+    async def _vacate_overdue(self) -> None:
+        for claim in [one for one in (*self._claims.values(), *self._ghosts) if one.overdue]:
+            claim.leaving = True
+            try:
+                await self._vacate(claim)
+            except StoreError:
+                claim.at = now_ns() - claim.ttl_ns + _TRY_AGAIN_NS  # look again in a second
+                continue
+            if claim in self._ghosts:
+                claim.at = now_ns()  # it may still come, as long as its session lives
+            elif claim.overdue:
+                self.drop(claim)
+
+    async def _keep_waiters(self) -> None:
+        due = [session for session in self._waited_by() if _beat_due(session) <= now_ns()]
+        if not due:
+            return
+        try:
+            await asyncio.gather(*(self._keep(session) for session in due))
+        except StoreError:
+            for session in due:
+                session.kept_at += _TRY_AGAIN_NS
+
+    async def close(self, patience_s: float) -> None:
+        """Revoke what holds no office; leases that do stay as they are."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        held = {claim.session.lease for claim in self._claims.values()}
+        self._litter |= {one.key for one in self._lines.values() if one.session.lease in held}
+        if self._litter:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._clean_up()
+        for session in list(self._all.values()):
+            if session.lease not in held and not session.retired:
+                session.doubtful = True
+                self._retire(session)
+        if self._revoking:
+            await asyncio.wait(self._revoking, timeout=patience_s)
+
+    def holds_office(self) -> bool:
+        """Whether anything is held, or may be."""
+        return bool(self._claims)
+
+
+def _beat_due(session: Session) -> int:
+    return session.kept_at + int(session.ttl_s * SECOND_NS * _WAITERS_KEPT)
+
+
+def whole_seconds(ttl_ns: int) -> int:
+    """Leases are whole seconds: never less than the ttl."""
+    return -(-ttl_ns // SECOND_NS)
+
+
+def patience_s(ttl_ns: int) -> float:
+    """How long a request may take, for a lease of this ttl."""
+    return max(1.0, ttl_ns / 10 / SECOND_NS)
