@@ -124,6 +124,38 @@ def asyncpg(where: str) -> Iterator[Write]:
         runner.run(connection.close())
 
 
+@contextmanager
+def redis(where: str) -> Iterator[Write]:
+    from redis import Redis
+
+    from elector.fencing.redis import RedisGuard
+
+    with Redis.from_url(where) as client:
+        guard = RedisGuard(client)
+
+        def write(token: int) -> None:
+            guard.run([("RPUSH", "ledger", token)], RESOURCE, token)
+
+        yield write
+
+
+@contextmanager
+def redis_async(where: str) -> Iterator[Write]:
+    from redis.asyncio import Redis
+
+    from elector.fencing.redis import AsyncRedisGuard
+
+    client = Redis.from_url(where)
+    guard, script = AsyncRedisGuard(client), "return redis.call('RPUSH', KEYS[1], ARGV[1])"
+
+    async def write(token: int) -> None:
+        await guard.eval(script, RESOURCE, token, keys=["ledger"], args=[token])
+
+    with asyncio.Runner() as runner:
+        yield lambda token: runner.run(write(token))
+        runner.run(client.aclose())
+
+
 WRITERS: Mapping[str, Callable[[str], AbstractContextManager[Write]]] = {
     "http": http,
     "sqlalchemy": sqlalchemy,
@@ -131,4 +163,6 @@ WRITERS: Mapping[str, Callable[[str], AbstractContextManager[Write]]] = {
     "psycopg": psycopg,
     "asyncpg": asyncpg,
     "trigger": trigger,
+    "redis": redis,
+    "redis async": redis_async,
 }
