@@ -108,7 +108,7 @@ async def heir_that_does_not_come(place: Place) -> str:
     since = place.now_ns()
     while isinstance(answer := await one.acquire(election, other, place.long_ns), Occupied):
         require(answer.leader is None, f"nobody leads, but who asked was told {answer}")
-        place.still_in_time(since)
+        place.still_in_time(since, "the claim of an heir that does not come")
         await place.pass_time(place.step_ns)
     require(answer.token > grant.token, f"token {answer.token} came after {grant.token}")
     return f"kept for {(place.now_ns() - since) / 1e9:.2g} s"

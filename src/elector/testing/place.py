@@ -174,13 +174,12 @@ class Place:
             await self.pass_time(self.step_ns)
         return Grant(election, who, answer.token, self.long_ns)
 
-    def still_in_time(self, since: int) -> None:
-        """A silent holder's lease must be over some time."""
+    def still_in_time(self, since: int, what: str = "the lease of a silent holder") -> None:
+        """What lasts as long as a lease must be over some time."""
         waited = self.now_ns() - since
         require(
             waited < 3 * self.ttl_ns + self.patience_s * SECOND_NS,
-            f"a silent holder's lease of {format_duration(self.ttl_ns)} is not over after "
-            f"{format_duration(waited)}",
+            f"{what}, {format_duration(self.ttl_ns)}, is not over after {format_duration(waited)}",
         )
 
     async def release(self, store: Store, grant: Grant, heir: str | None = None) -> None:

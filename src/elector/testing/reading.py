@@ -29,7 +29,7 @@ async def described(place: Place) -> str:
         longest = place.long_ns * (1 + place.drift)
         require(
             left is not None and 0 < left <= longest,
-            f"of a lease of {place.long_ns} ns, {left} ns are left",
+            f"a lease of {place.long_ns} ns was granted, and {left} ns are said to be left",
         )
     else:
         require(left is None, f"an office that never expires is said to end in {left} ns")

@@ -75,18 +75,26 @@ async def woken(place: Place) -> str:
     await one.watch(election, ears[2])
     await two.watch(election, ears[3])
     await place.release(one, grant)
-    first, second = (asyncio.ensure_future(ear.until_vacant(grant.token)) for ear in ears[:2])
-    done, pending = await asyncio.wait({first, second}, return_when="FIRST_COMPLETED")
-    for task in pending:
-        task.cancel()
-    for task in done:
-        task.result()
+    await _one_hears_of_a_vacancy(ears[:2], grant.token)
     for ear in ears[2:]:
         await ear.until_vacant(grant.token)
     successor = await place.lead(one, election, place.candidate("d"))
     for ear in ears:
         await ear.until_led("d", successor.token)
     return "2 that wait, 2 that look on"
+
+
+async def _one_hears_of_a_vacancy(ears: list[Ear], token: int) -> None:
+    """Of those that wait, a store may call one only, and whichever it likes."""
+    waits = [asyncio.ensure_future(ear.until_vacant(token)) for ear in ears]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    outcomes = await asyncio.gather(*waits, return_exceptions=True)
+    if all(isinstance(outcome, BaseException) for outcome in outcomes):
+        raise LawBroken(
+            f"none of {len(ears)} that wait was told of the vacancy after token {token}"
+        )
 
 
 async def call_handed_on(place: Place) -> str:
@@ -104,12 +112,7 @@ async def call_handed_on(place: Place) -> str:
     await place.wait_in_line(one, election, place.candidate("far"), far)
     await place.release(one, grant)
     await watch.close()
-    waits = {asyncio.ensure_future(ear.until_vacant(grant.token)) for ear in (near, far)}
-    done, pending = await asyncio.wait(waits, return_when="FIRST_COMPLETED")
-    for task in pending:
-        task.cancel()
-    for task in done:
-        task.result()
+    await _one_hears_of_a_vacancy([near, far], grant.token)
     return "the first in line left, another was called"
 
 
