@@ -27,6 +27,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain, islice
 
 import msgspec
 
@@ -58,6 +59,8 @@ from elector.stores.watches import Watches, Watching
 __all__ = ["RedisStore", "diagnose", "open_store"]
 
 _US_NS = 1_000
+# A script keeps everybody else waiting; of this many it takes some hundredths of a second.
+_MOST_AT_ONCE = 1000
 _LEAST_PATIENCE_S = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _log = logging.getLogger("elector")
@@ -171,6 +174,8 @@ class RedisStore:
         self._passed_on: dict[str, Ask] = {}
         self._kept: Kept[Link] = Kept(self._dial, Link.hang_up, self._reopened)
         self._acquire = self._gathered(scripts.ACQUIRE)
+        # A renewal that is given up goes on: its reply must not be taken for another one's.
+        self._renew: Gathered[list[_Entry], list[_Answer]] = Gathered(self._renew_batches)
         self._release = self._gathered(scripts.RELEASE)
         self._leave = self._gathered(scripts.LEAVE)
         self._ask = self._gathered(scripts.ASK)
@@ -225,8 +230,18 @@ class RedisStore:
         link = await self._kept.get()
         ttl_ns = min((entry.ttl for entry in entries if entry.ttl), default=0) * _US_NS
         patience_s = max(_LEAST_PATIENCE_S, ttl_ns / 10 / SECOND_NS) if ttl_ns else PATIENCE_S
-        async with link.patience(patience_s):
-            return await self._run(link, script, entries)
+        answers: list[_Answer] = []
+        while len(answers) < len(entries):
+            part = entries[len(answers) : len(answers) + _MOST_AT_ONCE]
+            try:
+                async with link.patience(patience_s):
+                    answers += await self._run(link, script, part)
+            except StoreError as error:
+                if not answers:
+                    raise
+                # What was done before is done: the failure is only of those that follow.
+                answers += [error] * (len(entries) - len(answers))
+        return answers
 
     async def _run(self, link: Link, script: Script, entries: Sequence[_Entry]) -> list[_Answer]:
         key, channel = self._place.key, self._place.channel
@@ -284,13 +299,15 @@ class RedisStore:
         """
         if not grants:
             return []
-        batch = [_entry(grant) for grant in grants]
-        # A renewal that is given up goes on: its reply must not be taken for another one's.
-        answers = await asyncio.shield(asyncio.create_task(self._call(scripts.RENEW, batch)))
+        answers = await self._renew([_entry(grant) for grant in grants])
         for answer in answers:
-            if isinstance(answer, OutcomeUnknown):
-                raise answer
+            if isinstance(answer, StoreError) and not isinstance(answer, StoreCorrupt):
+                raise OutcomeUnknown(str(answer))
         return [self._renewed(*pair) for pair in zip(grants, answers, strict=True)]
+
+    async def _renew_batches(self, batches: Sequence[list[_Entry]]) -> list[list[_Answer]]:
+        answers = iter(await self._call(scripts.RENEW, list(chain.from_iterable(batches))))
+        return [list(islice(answers, len(batch))) for batch in batches]
 
     def _renewed(self, grant: Grant, answer: _Answer) -> bool:
         if isinstance(answer, StoreError):

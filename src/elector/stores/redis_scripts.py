@@ -52,13 +52,11 @@ local function open(i)
   local f = redis.call('HMGET', o.office, 'token', 'holder', 'instance', 'until', 'since',
                        'heir', 'kept', 'called', 'ask')
   local last = redis.call('HGET', tokens, o.name)
-  local tenures = redis.call('LLEN', o.past)
-  o.waiting = redis.call('ZCARD', o.line)
   if f[1] ~= last then
     error({err = 'CORRUPT ' .. o.office .. ' knows of token ' .. (f[1] or 'none') .. ', and '
                  .. tokens .. ' of ' .. (last or 'none')})
   end
-  if not f[1] and (tenures > 0 or redis.call('EXISTS', o.office) > 0) then
+  if not f[1] and redis.call('EXISTS', o.office, o.past) > 0 then
     error({err = 'CORRUPT ' .. o.office .. ' has lost its token'})
   end
   o.token = tonumber(f[1] or '0')
@@ -125,6 +123,12 @@ end
 """
 
 _CHANGING = """
+-- A key of the wrong type is found before the first write.
+local function look_over(o)
+  redis.call('ZCARD', o.line)
+  redis.call('LLEN', o.past)
+end
+
 local function strike_out(o, waiting)
   redis.call('ZREM', o.line, waiting[4])
 end
@@ -165,6 +169,7 @@ end
 
 _ACQUIRE = """
 return each(function(o, entry, i)
+  look_over(o)
   if o.holder and o.instance == entry.instance then
     redis.call('HSET', o.office, 'until', whole(now + entry.ttl))
     return {'granted', whole(o.token)}
@@ -202,6 +207,7 @@ end)
 
 _RELEASE = """
 return each(function(o, entry)
+  look_over(o)
   if not ours(o, entry) then return {'lost'} end
   end_tenure(o, now, entry.reason)
   redis.call('HDEL', o.office, 'holder', 'instance', 'until', 'since', 'ask')
