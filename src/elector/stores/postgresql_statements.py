@@ -6,6 +6,8 @@ Why they are right under READ COMMITTED, where other transactions may be in the 
   ``FOR UPDATE`` judge the newest version of a row. What a statement has *read* without a lock
   is as old as its beginning; it only ever serves to refuse, and to answer.
 * Rows are locked in the order of their names, so that two batches do not wait for each other.
+* A batch is one parameter, in JSON: for arrays the client library would have to look up types
+  on every new connection.
 * The clock is ``clock_timestamp()``; ``now()`` stands still from before a wait on.
 """
 
@@ -33,10 +35,12 @@ class Statements:
         self.release = _RELEASE.format(**names)
         self.leave = _LEAVE.format(**names)
         self.ask = _ASK.format(**names)
-        self.describe = _DESCRIBE.format(**names, which="WHERE e.name = ANY($1::text[])")
+        self.describe = _DESCRIBE.format(**names, which=_NAMED)
         self.elections = _DESCRIBE.format(**names, which="")
         self.history = _HISTORY.format(**names)
 
+
+_NAMED = "WHERE e.name IN (SELECT json_array_elements_text($1::json))"
 
 # Of several candidates of one process for one election only one is tried: the holder that asks
 # again, the heir, or who asked first. The sub-select of SET reads the clock once for all columns.
@@ -45,8 +49,8 @@ WITH asked AS MATERIALIZED (
     SELECT a.n, a.election COLLATE "C" AS election, a.name, a.instance, a.enlist,
            a.us * interval '1 microsecond' AS ttl, clock_timestamp() AS at,
            e.token, e.holder, e.instance AS held_by, e.expires, e.heir
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bool[]) WITH ORDINALITY
-        AS a (election, name, instance, us, enlist, n)
+    FROM json_to_recordset($1::json)
+        AS a (n int, election text, name text, instance text, us bigint, enlist bool)
     LEFT JOIN {elections} e ON e.name = a.election
 ), tried AS (
     SELECT DISTINCT ON (election) election, name, instance, ttl, at FROM asked
@@ -86,8 +90,8 @@ FROM asked a LEFT JOIN taken t ON t.name = a.election ORDER BY a.n
 _RENEW = """
 WITH mine AS MATERIALIZED (
     SELECT e.name, g.us * interval '1 microsecond' AS ttl
-    FROM {elections} e JOIN unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[])
-        AS g (election, token, instance, us)
+    FROM {elections} e JOIN json_to_recordset($1::json)
+        AS g (election text, token bigint, instance text, us bigint)
         ON e.name = g.election AND e.token = g.token AND e.instance = g.instance
     WHERE e.expires > clock_timestamp()
     ORDER BY e.name FOR NO KEY UPDATE OF e
@@ -102,8 +106,8 @@ WITH mine AS MATERIALIZED (
     SELECT e.name, g.instance, g.reason, (
         SELECT w.name FROM {waiters} w WHERE w.election = g.election AND w.name = g.heir
         AND w.until > clock_timestamp() LIMIT 1) AS heir
-    FROM {elections} e JOIN unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[])
-        AS g (election, token, instance, reason, heir)
+    FROM {elections} e JOIN json_to_recordset($1::json)
+        AS g (election text, token bigint, instance text, reason text, heir text)
         ON e.name = g.election AND e.token = g.token AND e.instance = g.instance
     WHERE e.expires > clock_timestamp()
     ORDER BY e.name FOR NO KEY UPDATE OF e
@@ -119,7 +123,7 @@ RETURNING e.name, e.token, mine.instance
 # An heir that leaves frees the office that is kept for it, unless it has a namesake.
 _LEAVE = """
 WITH gone AS (
-    DELETE FROM {waiters} w USING unnest($1::text[], $2::text[]) AS g (election, instance)
+    DELETE FROM {waiters} w USING json_to_recordset($1::json) AS g (election text, instance text)
     WHERE w.election = g.election AND w.instance = g.instance
     RETURNING w.election, w.instance, w.name
 ), freed AS MATERIALIZED (
@@ -148,7 +152,7 @@ _DESCRIBE = """
 SELECT e.name, e.token, e.expires > c.at AS lasts, e.holder, e.instance, e.heir,
        to_char(e.since AT TIME ZONE 'UTC', {iso}) AS since,
        ceil(extract(epoch FROM e.expires - c.at) * 1000000)::bigint AS left_us,
-       (SELECT array_agg(w.name ORDER BY w.since, w.instance) FROM {waiters} w
+       (SELECT json_agg(w.name ORDER BY w.since, w.instance) FROM {waiters} w
         WHERE w.election = e.name AND w.until > c.at) AS waiting
 FROM (SELECT clock_timestamp() AS at OFFSET 0) c CROSS JOIN {elections} e {which}
 ORDER BY e.name
