@@ -20,9 +20,11 @@ Laws
        abandoned can win nothing once anybody else has (`elector.stores.etcd_sessions`).
     2. The fencing token is the revision of that transaction: it rises with every write of the
        whole store, and is the same for a Go contender (its key's create revision).
-    3. A lease counts as prolonged when a keepalive found it alive and a linearizable read begun
-       *after* it ends in the same Raft term. A keepalive alone is answered by a member that has
-       been replaced as leader and does not know it yet.
+    3. A lease counts as prolonged when a keepalive found it alive and a linearizable request,
+       begun no earlier than the lease is counted from, ended in the same Raft term. A keepalive
+       alone may have been answered by a member that has been replaced as leader and does not know
+       it yet. With that proof any later leader came after the request was sent, and a leader that
+       comes into office gives every lease its full time again.
     4. An office is ended by a transaction that compares the token: never somebody else's, nor a
        later one of our own.
     5. Of those who are watched nobody asks: what the watch stream says is good enough to wait by,
@@ -246,41 +248,54 @@ class EtcdStore:
     async def _take(self, view: View, candidate: Candidate, ttl_ns: int) -> Granted | View:
         """Try to take a vacant office (law 1)."""
         keys, sent = view.keys, now_ns()
-        session, term = await self._sessions.fit(ttl_ns)
+        session, fresh = await self._sessions.fit(whole_seconds(ttl_ns))
         claim = Claim(keys.election, candidate, session, ttl_ns, sent)
         self._sessions.enter(claim)
-        conditions = [
-            wire.created_at(keys.queue, 0, keys.queue_end),
-            wire.written_at(keys.office, view.office_written),
-        ]
-        office = Office(candidate.name, candidate.instance, ttl_ns, _utc())
-        steps = [
-            wire.put(keys.contender(session.lease), candidate.name.encode(), session.lease),
-            wire.put(keys.office, msgspec.json.encode(office)),
-            wire.delete(keys.line(candidate.instance)),
-            wire.delete(keys.heir),
-            *_close_the_books(view),
-        ]
+        taking = self._transact(
+            keys,
+            [
+                wire.created_at(keys.queue, 0, keys.queue_end),
+                wire.written_at(keys.office, view.office_written),
+            ],
+            [
+                wire.put(keys.contender(session.lease), candidate.name.encode(), session.lease),
+                wire.put(keys.office, _begun(candidate, ttl_ns)),
+                wire.delete(keys.line(candidate.instance)),
+                wire.delete(keys.heir),
+                *_close_the_books(view),
+            ],
+            patience_s(ttl_ns),
+        )
         try:
-            won, view, term_now = await self._transact(keys, conditions, steps, patience_s(ttl_ns))
-        except LeaseGone:
-            self._sessions.drop(claim)
-            self._sessions.ended(session)
-            return view
-        except (OutcomeUnknown, asyncio.CancelledError):
+            taken, beat = await asyncio.gather(
+                taking,
+                _no_beat() if fresh else self._sessions.keep(session),
+                return_exceptions=True,
+            )
+        except asyncio.CancelledError:
             self._sessions.doubt(claim)
             raise
-        except StoreError:
+        if isinstance(taken, OutcomeUnknown):
+            self._sessions.doubt(claim)
+            raise taken
+        if isinstance(taken, BaseException):
             self._sessions.drop(claim)
-            raise
-        if not won:
-            self._sessions.drop(claim)
-            self._rooms.learn(view)
+            if not isinstance(taken, LeaseGone):
+                raise taken
+            self._sessions.ended(session)
             return view
-        claim.token = view.token
-        self._sessions.waits_no_more(keys.election, candidate)
+        won, view, term = taken
+        if won:
+            claim.token = view.token
+            self._sessions.waits_no_more(keys.election, candidate)
+        else:
+            self._sessions.drop(claim)
         self._rooms.learn(view)
-        if view.leader is not None and term not in {None, term_now}:
+        if not won or view.leader is None:
+            return view
+        if isinstance(beat, BaseException):
+            raise beat  # the office is ours, but for how long? Asked again, we shall know
+        if beat is not None and beat != (True, term):
             return await self._confirm(view.leader, candidate, ttl_ns, keys.election)
         return Granted(view.token)
 
@@ -313,7 +328,7 @@ class EtcdStore:
     async def _stand_in_line(self, view: View, candidate: Candidate, ttl_ns: int) -> View:
         """Take a place in line, by the session of this process."""
         keys = view.keys
-        session = await self._sessions.new(whole_seconds(ttl_ns))
+        session, _ = await self._sessions.fit(whole_seconds(ttl_ns))
         place = wire.put(keys.line(candidate.instance), candidate.name.encode(), session.lease)
         try:
             _, view, _ = await self._transact(keys, [], [place], patience_s(ttl_ns))
@@ -383,10 +398,12 @@ class EtcdStore:
     async def _prolong(
         self, sessions: Sequence[Session], elections: Sequence[str]
     ) -> tuple[list[bool], list[View]]:
-        """Keep sessions alive, and read elections after that, in one Raft term (law 3)."""
+        """Keep sessions alive, and read elections, both in one Raft term (law 3)."""
         for _ in range(3):
-            beats = await asyncio.gather(*(self._sessions.keep(session) for session in sessions))
-            found = await asyncio.gather(*(self._read_many(name) for name in elections))
+            beats, found = await asyncio.gather(
+                asyncio.gather(*(self._sessions.keep(session) for session in sessions)),
+                asyncio.gather(*(self._read_many(name) for name in elections)),
+            )
             terms = {term for _, term in found} | {beat.term for beat in beats if beat.alive}
             if len(terms) <= 1:
                 for view, _ in found:
@@ -399,7 +416,9 @@ class EtcdStore:
     async def release(self, grant: Grant, reason: EndReason, heir: str | None = None) -> bool:
         """Give the office back, and keep it for the heir, if that one waits."""
         election, candidate = grant.election, grant.candidate
-        view = self._rooms.live(election) or await self._read(election)
+        # Whether an heir waits must not be judged by news that may be on its way.
+        view = self._rooms.live(election) if heir is None else None
+        view = view or await self._read(election)
         claim = self._sessions.claim(election, candidate)
         if claim is not None and claim.token not in {None, grant.token}:
             claim = None
@@ -634,6 +653,14 @@ def _held_by(view: View, grant: Grant) -> bool:
 
 def _occupied(view: View, candidate: Candidate) -> Occupied:
     return Occupied(view.leader_name, view.token, view.kept_from(candidate.name))
+
+
+def _begun(candidate: Candidate, ttl_ns: int) -> bytes:
+    return msgspec.json.encode(Office(candidate.name, candidate.instance, ttl_ns, _utc()))
+
+
+async def _no_beat() -> None:
+    """A lease that was granted a moment ago needs no keepalive."""
 
 
 def _close_the_books(view: View) -> list[Any]:

@@ -12,14 +12,13 @@ that a thousand elections are kept by one message. What that could break, and wh
    A doubtful session takes no new claims and is not kept alive by `tend`; it is revoked as soon as
    nothing is held by it, and until then its abandoned claims are looked for, and removed.
 4. *A member that does not know yet that it leads no more prolongs a lease in vain*: a keepalive
-   counts once a linearizable read that was begun after it ends in the same Raft term; see
-   `elector.stores.etcd.EtcdStore`.
+   is not enough, see law 3 of `elector.stores.etcd`.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc.aio
 
@@ -27,7 +26,7 @@ from elector.clock import now_ns
 from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
 from elector.errors import OutcomeUnknown, StoreError
-from elector.stores.etcd_client import Client
+from elector.stores.etcd_client import Client, Line
 from elector.stores.etcd_wire import delete, message
 from elector.stores.gather import Gathered
 
@@ -124,35 +123,27 @@ class Sessions:
         self._litter: set[bytes] = set()
         self._litter_due = 0
         self._keep = Gathered(self._keep_all)
+        self._stream: tuple[Line, Any] | None = None
         self._revoking: set[asyncio.Task[None]] = set()
         self._poked = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
 
     # -- leases --------------------------------------------------------------------------
 
-    async def fit(self, ttl_ns: int) -> tuple[Session, int | None]:
-        """A session that lives for this ttl, counted from now; and the term of its keepalive.
+    async def fit(self, ttl_s: int) -> tuple[Session, bool]:
+        """The session for this ttl, and whether it was granted for this call.
 
-        No term: the lease is new, and what was granted by a quorum needs no proof.
+        A session that is not new has to be kept alive before anything counts on it.
         """
-        ttl_s = whole_seconds(ttl_ns)
         session = self._current.get(ttl_s)
         if session is not None:
-            beat = await self._keep(session)
-            if beat.alive and not session.doubtful:
-                return session, beat.term
-            self.ended(session)
-        return await self.new(ttl_s), None
-
-    async def new(self, ttl_s: int) -> Session:
-        """The session for this ttl; many who want one at a time get the same."""
-        session = self._current.get(ttl_s)
-        if session is not None:
-            return session
+            return session, False
+        # Many who want one at a time get the same.
         granting = self._granting.get(ttl_s)
         if granting is None:
             granting = self._granting[ttl_s] = asyncio.create_task(self._grant(ttl_s))
-        return await asyncio.shield(granting)
+            return await asyncio.shield(granting), True
+        return await asyncio.shield(granting), False
 
     async def _grant(self, ttl_s: int) -> Session:
         try:
@@ -182,29 +173,43 @@ class Sessions:
         line = await self._client.get()
         sent = now_ns()
         patience = min(session.patience_s for session in asked)
-        beats: dict[int, Beat] = {}
-        call = line.stream("LeaseKeepAlive", timeout=patience)
         try:
-            for lease in sessions:
-                await call.write(message("LeaseKeepAliveRequest", ID=lease))
-            await call.done_writing()
-            async for answer in call:
-                beats[answer.ID] = Beat(answer.TTL > 0, answer.header.raft_term)
+            async with asyncio.timeout(patience):
+                beats = await self._beats(line, list(sessions))
         except grpc.aio.AioRpcError as error:
             self._client.judge(line, error, writes=True)
-        except asyncio.InvalidStateError:  # the stream ended while we wrote
-            pass
-        finally:
-            call.cancel()
-        if beats.keys() != sessions.keys():
+        except (TimeoutError, asyncio.InvalidStateError, EOFError):
             self._client.drop(line)
-            raise OutcomeUnknown(f"etcd ({line.endpoint}) answered only some of the keepalives")
+            raise OutcomeUnknown(f"etcd ({line.endpoint}) did not answer a keepalive") from None
         for lease, session in sessions.items():
             if beats[lease].alive:
                 session.kept_at = sent
             else:
                 self._forget(session)
         return [beats[session.lease] for session in asked]
+
+    async def _beats(self, line: Line, leases: Sequence[int]) -> dict[int, Beat]:
+        """Send keepalives, by a stream that stays open, and wait for the answers."""
+        if self._stream is None or self._stream[0] is not line:
+            self._stream = (line, line.stream("LeaseKeepAlive"))
+        _, call = self._stream
+        beats: dict[int, Beat] = {}
+        try:
+            for lease in leases:
+                await call.write(message("LeaseKeepAliveRequest", ID=lease))
+            while len(beats) < len(leases):
+                lease, beat = _heard(await call.read())
+                beats[lease] = beat
+        except BaseException:
+            self._hang_up()
+            raise
+        return beats
+
+    def _hang_up(self) -> None:
+        """What it still answers would be taken for an answer to the next question."""
+        if self._stream is not None:
+            self._stream[1].cancel()
+            self._stream = None
 
     def _forget(self, session: Session) -> None:
         """Its lease has ended, and with it all that it held."""
@@ -358,10 +363,17 @@ class Sessions:
                 self._retire(session)
         if self._revoking:
             await asyncio.wait(self._revoking, timeout=patience_s)
+        self._hang_up()
 
     def holds_office(self) -> bool:
         """Whether anything is held, or may be."""
         return bool(self._claims)
+
+
+def _heard(answer: Any) -> tuple[int, Beat]:
+    if answer is grpc.aio.EOF:
+        raise EOFError
+    return answer.ID, Beat(answer.TTL > 0, answer.header.raft_term)
 
 
 def _beat_due(session: Session) -> int:
