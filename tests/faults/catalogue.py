@@ -16,7 +16,7 @@ from elector.core.duration import SECOND_NS
 from elector.core.timing import LeaseTiming
 from tests.faults.company import NAMES, Company
 from tests.faults.evidence import Evidence
-from tests.faults.sites import Server, Site
+from tests.faults.sites import Restartable, Server, Site
 from tests.faults.waiting import until
 from tests.servers.proxy import Proxy, Way
 
@@ -221,6 +221,15 @@ def _server_paused(scene: Scene) -> None:
         server.resume()
 
 
+def _server_restarted(scene: Scene) -> None:
+    server = _server(scene)
+    if isinstance(server, Restartable):
+        server.restart()
+    else:
+        server.stop()
+        server.start()
+
+
 _BOTH: tuple[Length, ...] = ("brief", "long")
 
 CATALOGUE = (
@@ -241,6 +250,7 @@ CATALOGUE = (
     Fault("slow, yet in time", "network", ("blow",), _sluggish, costs="nothing"),
     Fault("server paused", "server", _BOTH, _server_paused),
     Fault("server killed, restarted", "server", _BOTH, _server_killed),
+    Fault("server restarted", "server", ("brief",), _server_restarted),
     # The others need about as long as the budget to find another leader.
     Fault("its leader paused", "cluster", _BOTH, _server_paused, costs="perhaps"),
     Fault("its leader killed", "cluster", _BOTH, _server_killed, costs="perhaps"),

@@ -8,6 +8,7 @@ effect, and what it does after it woke, it does under the eyes of the judge.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -76,7 +77,7 @@ class Evidence:
     def problems(self, above: int = 0) -> list[str]:
         """What is wrong with these tenures, in words."""
         lines, entries = self._until_now(above)
-        return problems(fair(lines, entries), entries)
+        return judged(lines, entries)
 
     def refusals(self) -> int:
         """How many late writes the guard has refused."""
@@ -98,6 +99,11 @@ class Evidence:
             self.said(int(path.name.split(".")[1]))
         every = (line for lines in self._said.values() for line in lines)
         return sorted(every, key=lambda line: line.at)
+
+
+def judged(lines: Sequence[Line], entries: Sequence[Entry]) -> list[str]:
+    """Everything that is wrong, in words."""
+    return [*problems(fair(lines, entries), entries), *late_work(lines)]
 
 
 def fair(lines: Sequence[Line], entries: Sequence[Entry]) -> list[Line]:
@@ -122,3 +128,41 @@ def fair(lines: Sequence[Line], entries: Sequence[Entry]) -> list[Line]:
         return any(last <= paused <= end.at for paused in pauses[end.replica])
 
     return [line for line in lines if line.did != "end" or not was_stopped(line)]
+
+
+def late_work(lines: Sequence[Line]) -> list[str]:
+    """Who set about a piece of work after a later leader had begun, and had not been stopped.
+
+    The guard refuses such a write, so the ledger does not show it; but whoever is not stopped has
+    to know that it does not lead any more.
+
+    >>> bert = Line(5, "bert", "begin", 2)
+    >>> late_work([Line(1, "anna", "begin", 1), bert, Line(6, "anna", "writing", 1, 1)])
+    ['anna (token 1) went on working 1 ns after bert (token 2) had begun']
+    >>> late_work([Line(1, "anna", "begin", 1), bert, Line(5, "anna", "paused"),
+    ...            Line(6, "anna", "writing", 1, 1)])
+    []
+    """
+    pauses: defaultdict[str, list[int]] = defaultdict(list)
+    by_stay: defaultdict[tuple[int, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.did == "paused":
+            pauses[line.replica].append(line.at)
+        if line.token:
+            by_stay[line.token, line.replica].append(line)
+    begins = sorted((line for line in lines if line.did == "begin"), key=lambda line: line.token)
+    found = []
+    for (token, replica), own in by_stay.items():
+        later = [line for line in begins if line.token > token]
+        successor = min(later, key=lambda line: line.at, default=None)
+        for before, line in pairwise(own):
+            if successor is None or line.did != "writing" or line.at <= successor.at:
+                continue
+            if any(before.at <= paused <= line.at for paused in pauses[replica]):
+                continue
+            found.append(
+                f"{replica} (token {token}) went on working {line.at - successor.at} ns after "
+                f"{successor.replica} (token {successor.token}) had begun"
+            )
+            break
+    return found

@@ -4,7 +4,7 @@ import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import msgspec
 
@@ -29,6 +29,17 @@ class Server(Protocol):
     def resume(self) -> None:
         """Thaw it."""
 
+    def stop(self) -> None:
+        """End it in good order."""
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """One that keeps nothing when it is stopped, and so has another way."""
+
+    def restart(self) -> None:
+        """End it in good order, and start it again on what it kept."""
+
 
 class Cluster(Protocol):
     """Several of them."""
@@ -46,6 +57,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         process: the server, if it is a single one.
         cluster: the servers, if they are several.
         wires: for each candidate, its proxies; none where there is no network.
+        environment: what the candidates need in theirs: credentials.
     """
 
     server: str
@@ -53,6 +65,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     process: Server | None = None
     cluster: Cluster | None = None
     wires: dict[str, Sequence[Proxy]] = {}
+    environment: dict[str, str] = {}
 
 
 @contextlib.contextmanager
@@ -77,6 +90,7 @@ def _single(
                 urls={name: server.url_via(wire.port) for name, wire in wires.items()},
                 process=cast("Server", server),
                 wires={name: [wire] for name, wire in wires.items()},
+                environment=getattr(server, "env", {}),
             )
 
     return site

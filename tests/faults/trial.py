@@ -69,7 +69,8 @@ def carry_out(plan: Plan, directory: Path, told: Told = lambda _: None) -> Store
         SITES[plan.store](directory) as site,
         closing(Evidence(directory)) as evidence,
     ):
-        with Company(directory, TTL, site.urls, plan.environment) as company:
+        environment = {**site.environment, **plan.environment}
+        with Company(directory, TTL, site.urls, environment) as company:
             trial = Trial(site, company, evidence, timing, chance)
             try:
                 trial.play(islice(plan.deals or deck(site, chance), plan.cycles), told)
