@@ -4,13 +4,21 @@ Each opens the resource and yields a function that writes under a token. The cli
 are imported where they are used: a process writes to one kind.
 """
 
+from __future__ import annotations
+
 import asyncio
+import os
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from elector.fencing import SqlGuard
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
 
 Write = Callable[[int], None]
 
@@ -156,6 +164,59 @@ def redis_async(where: str) -> Iterator[Write]:
         runner.run(client.aclose())
 
 
+def s3_store(port: str) -> S3Store:
+    from obstore.store import S3Store
+
+    from tests.servers.s3 import BUCKET, KEYS
+
+    return S3Store(
+        BUCKET,
+        endpoint=f"http://127.0.0.1:{port}",
+        region="us-east-1",
+        access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+        secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+        client_options={"allow_http": True},
+    )
+
+
+@contextmanager
+def objects(where: str) -> Iterator[Write]:
+    from elector.fencing.objects import ObjectGuard
+
+    guard = ObjectGuard(s3_store(where))
+    yield lambda token: guard.put("ledger", lambda stamp: f"{token} {stamp}".encode(), token)
+
+
+@contextmanager
+def objects_async(where: str) -> Iterator[Write]:
+    from elector.fencing.objects import ObjectGuard
+
+    guard = ObjectGuard(s3_store(where))
+
+    async def write(token: int) -> None:
+        await guard.put_async("ledger", lambda stamp: f"{token} {stamp}".encode(), token)
+
+    with asyncio.Runner() as runner:
+        yield lambda token: runner.run(write(token))
+
+
+@contextmanager
+def objects_paused_between(where: str) -> Iterator[Write]:
+    """It is paused once more, when it has read the object and is about to put its own."""
+    import obstore
+
+    put = obstore.put
+
+    def late(*words: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return put(*words, **options)
+
+    with objects(where) as write:
+        obstore.put = late
+        yield write
+        obstore.put = put
+
+
 WRITERS: Mapping[str, Callable[[str], AbstractContextManager[Write]]] = {
     "http": http,
     "sqlalchemy": sqlalchemy,
@@ -165,4 +226,7 @@ WRITERS: Mapping[str, Callable[[str], AbstractContextManager[Write]]] = {
     "trigger": trigger,
     "redis": redis,
     "redis async": redis_async,
+    "objects": objects,
+    "objects async": objects_async,
+    "objects paused between": objects_paused_between,
 }
