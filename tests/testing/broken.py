@@ -109,6 +109,19 @@ class ForgetsTokensWhenClosed(Remote):
         await super().close()
 
 
+@breaks("tokens_outlive_a_restart")
+class ForgetsTokensWhenRestarted(Remote):
+    def restart(self) -> None:
+        self._offices.clear()
+
+
+@breaks("tokens_outlive_a_restart")
+class WatchesEndWithTheServer(Remote):
+    def restart(self) -> None:
+        for office in self._offices.values():
+            office.watches.clear()
+
+
 @breaks("tokens_rise", "lost_acquisition", "stale_refused", "race", "handover", "over_at_last")
 class OneTokenForAll(Remote):
     async def do_acquire(self, election: str, who: Candidate, ttl_ns: int) -> Granted | Occupied:

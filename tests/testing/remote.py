@@ -39,6 +39,9 @@ class Remote(MemoryStore):
         self._line = asyncio.Lock()
         self.under_way: set[asyncio.Task[Any]] = set()
 
+    def restart(self) -> None:
+        """What a restart of the server does to what it keeps: nothing."""
+
     async def send(self, work: Work[T], *given: Any) -> T:
         task = asyncio.get_running_loop().create_task(self.serve(work, *given))
         self.under_way.add(task)

@@ -1,9 +1,14 @@
 """Laws of the conformance kit: tokens rise, and only the very grant that holds is obeyed."""
 
+import contextlib
+
 from msgspec.structs import replace
 
+from elector.core.duration import SECOND_NS
+from elector.core.identity import Candidate
+from elector.errors import OutcomeUnknown, StoreUnavailable
 from elector.stores.port import Grant, Granted, Store
-from elector.testing.place import DONE, Place, Unsupported, require
+from elector.testing.place import DONE, Place, Unsupported, Untried, require
 
 
 async def tokens_rise(place: Place) -> str:
@@ -27,6 +32,49 @@ async def tokens_rise(place: Place) -> str:
             f"after the release of token {grant.token} the store says {told}",
         )
     return f"{len(tokens) - 1} tenures, tokens {tokens[1]} to {tokens[-1]}"
+
+
+async def tokens_outlive_a_restart(place: Place) -> str:
+    """After the server was started again tokens go on above all before, and watches are told."""
+    if place.restart is None:
+        raise Untried("no way to restart the server was given")
+    one, two = await place.open(), await place.open()
+    election, ear = place.election(), place.ear()
+    over = await place.lead(one, election, place.candidate("a"))
+    await place.release(one, over)
+    held = await place.lead(one, election, place.candidate("a"), place.ttl_ns)
+    await two.watch(election, ear)
+    await ear.until_led("a", held.token)
+    await place.restarted()
+    started = place.now_ns()
+    successor = await place.soon(
+        "leading again after a restart", _lead_at_last(place, two, election, place.candidate("b"))
+    )
+    require(
+        successor.token > held.token,
+        f"token {successor.token} was granted after a restart, and {held.token} before it",
+    )
+    await ear.until_led("b", successor.token)
+    renewed = await place.soon("renewing after a restart", _renewed_at_last(place, one, held))
+    require(not renewed, "a grant of before the restart was renewed")
+    waited = (place.now_ns() - started) / SECOND_NS
+    return f"token {held.token} to {successor.token}, {waited:.2g} s after the restart"
+
+
+async def _renewed_at_last(place: Place, store: Store, grant: Grant) -> bool:
+    while True:
+        with contextlib.suppress(StoreUnavailable, OutcomeUnknown):
+            return (await store.renew([grant]))[0]
+        await place.pass_time(place.step_ns)
+
+
+async def _lead_at_last(place: Place, store: Store, election: str, who: Candidate) -> Grant:
+    while True:
+        with contextlib.suppress(StoreUnavailable, OutcomeUnknown):
+            answer = await store.acquire(election, who, place.long_ns)
+            if isinstance(answer, Granted):
+                return Grant(election, who, answer.token, place.long_ns)
+        await place.pass_time(place.step_ns)
 
 
 async def asking_again(place: Place) -> str:

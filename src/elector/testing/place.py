@@ -5,6 +5,7 @@ on it, which know nothing of each other, as in so many processes.
 """
 
 import asyncio
+import inspect
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 OpenStore = Callable[[], Awaitable[Store]]
 Advance = Callable[[int], None]
+Restart = Callable[[], object]
 
 DONE = EndReason.COMPLETED
 
@@ -47,6 +49,10 @@ class Unsupported(Exception):  # noqa: N818 - a verdict, not an error
     """A law that does not apply to this store, by what its traits declare; says which."""
 
 
+class Untried(Exception):  # noqa: N818 - the same
+    """A law that could not be looked at with what was given; says what is missing."""
+
+
 def require(holds: object, seen: str) -> None:
     """Break the law unless it holds."""
     if not holds:
@@ -63,6 +69,7 @@ class Place:
         patience_s: how long anything may take that must come; reached only by a failure.
         drift: by how much the rates of the store's clock and ours may differ.
         rounds: how often what depends on chance is tried.
+        restart: ends the server and starts it again on what it kept; None if nobody can.
     """
 
     def __init__(
@@ -75,11 +82,13 @@ class Place:
         drift: float = 0.01,
         rounds: int = 20,
         advance: Advance | None = None,
+        restart: Restart | None = None,
     ) -> None:
         self.traits = traits
         self.ttl_ns = max(ttl_ns or _LEAST_TTL_NS, traits.least_ttl_ns)
         self.long_ns = max(_LONG_NS, 4 * self.ttl_ns)
         self.patience_s, self.drift, self.rounds = patience_s, drift, rounds
+        self.restart = restart
         self._open, self._advance = open_store, advance
         self._advanced_ns = 0
         self._opened: list[Store] = []
@@ -95,9 +104,14 @@ class Place:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        opened, self._opened = self._opened, []
-        for store in opened:
-            await store.close()
+        failures = []
+        while self._opened:
+            try:
+                await self.soon("closing a store", self._opened.pop(0).close())
+            except Exception as failure:  # noqa: BLE001 - the others are closed first
+                failures.append(failure)
+        if failures and error is None:
+            raise failures[0]
 
     async def open(self) -> Store:
         """Open a store that knows nothing of the others; it is closed with the place."""
@@ -149,6 +163,13 @@ class Place:
         self._advance(by_ns)
         self._advanced_ns += by_ns
         await asyncio.sleep(0)
+
+    async def restarted(self) -> None:
+        """Start the server again."""
+        if self.restart is not None:
+            result = self.restart()
+            if inspect.isawaitable(result):
+                await result
 
     def surely_until(self, sent_at: int) -> int:
         """Nobody else may lead before this, if the request was sent then."""

@@ -32,7 +32,15 @@ from elector.testing import (
     reading,
     watching,
 )
-from elector.testing.place import Advance, LawBroken, OpenStore, Place, Unsupported
+from elector.testing.place import (
+    Advance,
+    LawBroken,
+    OpenStore,
+    Place,
+    Restart,
+    Unsupported,
+    Untried,
+)
 
 if TYPE_CHECKING:
     from elector.testing.machine import StoreMachine
@@ -45,6 +53,7 @@ __all__ = [
     "Place",
     "Report",
     "Unsupported",
+    "Untried",
     "check_store",
     "examine_store",
     "store_machine",
@@ -59,6 +68,7 @@ LAWS: tuple[Law, ...] = (
     exclusion.race,
     exclusion.handover,
     grants.tokens_rise,
+    grants.tokens_outlive_a_restart,
     grants.asking_again,
     grants.stale_refused,
     grants.batch,
@@ -95,12 +105,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
     Attributes:
         law: its name.
-        verdict: it holds, it does not apply by the store's own traits, or it is broken.
-        seen: what was seen, or why it does not apply.
+        verdict: it holds; the store declares that it cannot do that; what it takes to look
+            at it was not given; or it is broken.
+        seen: what was seen, or why nothing was.
     """
 
     law: str
-    verdict: Literal["holds", "unsupported", "broken"]
+    verdict: Literal["holds", "unsupported", "untried", "broken"]
     seen: str
 
 
@@ -124,6 +135,7 @@ class Report(msgspec.Struct, frozen=True):
             for verdict, word in (
                 ("holds", "hold"),
                 ("unsupported", "unsupported"),
+                ("untried", "untried"),
                 ("broken", "broken"),
             )
         )
@@ -143,6 +155,7 @@ def check_store(
     drift: float = 0.01,
     rounds: int = 20,
     advance: Advance | None = None,
+    restart: Restart | None = None,
     stop: bool = True,
 ) -> Report:
     """Hold a store to the laws; it runs an event loop of its own.
@@ -156,6 +169,7 @@ def check_store(
         drift: by how much the rates of the store's clock and of ours may differ.
         rounds: how often what depends on chance is tried.
         advance: for a store on a clock that tests move: moves it by nanoseconds.
+        restart: ends the server and starts it again on what it kept; may be a coroutine function.
         stop: at the first broken law raise it; otherwise it is in the report.
 
     Raises:
@@ -170,6 +184,7 @@ def check_store(
             drift=drift,
             rounds=rounds,
             advance=advance,
+            restart=restart,
             stop=stop,
         )
     )
@@ -184,6 +199,7 @@ async def examine_store(
     drift: float = 0.01,
     rounds: int = 20,
     advance: Advance | None = None,
+    restart: Restart | None = None,
     stop: bool = True,
 ) -> Report:
     """`check_store`, for those who have an event loop."""
@@ -201,6 +217,7 @@ async def examine_store(
             drift=drift,
             rounds=rounds,
             advance=advance,
+            restart=restart,
         )
         outcomes.append(await _judge(law, place, stop=stop))
     name = str(parse_url(store)) if isinstance(store, str) else type(probe).__name__
@@ -226,6 +243,8 @@ async def _judge(law: Law, place: Place, *, stop: bool) -> Outcome:
             return Outcome(name, "holds", await law(place))
     except Unsupported as why:
         return Outcome(name, "unsupported", str(why))
+    except Untried as why:
+        return Outcome(name, "untried", str(why))
     except (Exception, asyncio.CancelledError) as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -270,7 +289,7 @@ def store_machine(
     try:
         from elector.testing.machine import StoreMachine, Subject
     except ImportError as error:
-        if error.name != "hypothesis":
+        if (error.name or "").partition(".")[0] != "hypothesis":
             raise
         raise ConfigurationError(
             "the state machine needs hypothesis: pip install 'elector[testing]'"
