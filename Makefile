@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3 chooses the interpreter that .venv is made from.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check mutants bench bench-stores clean
+.PHONY: help demo test check mutants faults bench bench-stores clean
 
 BIN := .venv/bin
 # For the commands that a test or the demo starts by name.
@@ -27,6 +27,12 @@ check: .venv/.dev  ## lint, format, types, layers, public API, examples in the d
 
 mutants: .venv/.dev  ## which bug, put in on purpose, is found by which engine, and how soon
 	$(WITH_VENV) $(BIN)/python -m tests.mutants
+
+# For each store, in turn; to try one: make faults FAULTS_STORES=redis FAULTS_CYCLES=50
+FAULTS_CYCLES ?= 200
+faults: .venv/.dev  ## real servers, networks and processes broken for an hour, and nothing else breaks
+	@$(WITH_VENV) $(BIN)/python -m tests.faults --cycles $(FAULTS_CYCLES) \
+		$(if $(FAULTS_STORES),--stores $(FAULTS_STORES)) $(if $(FAULTS_SEED),--seed $(FAULTS_SEED))
 
 bench: .venv/.bench  ## measure, and print tables; the figures also go to bench/results as JSON
 	$(WITH_VENV) $(BIN)/python bench/run.py
