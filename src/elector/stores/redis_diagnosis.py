@@ -92,18 +92,15 @@ def _role(link: Link) -> Finding:
 async def _permissions(link: Link) -> Finding:
     place = link.place
     user = place.user or "default"
-    try:
-        missing = await may_not(link)
-    except ResponseError as error:
-        missing = [f"run scripts ({error})"]
+    missing = await may_not(link)
     if not missing:
         return Finding("permissions", "good", "all that it takes")
     return Finding(
         "permissions",
         "bad",
         f"user {user!r} may not {', '.join(missing)}",
-        f"ACL SETUSER {user} ~{place.key('*')} &{place.channel('*', '*')} "
-        "+@read +@write +@pubsub +@scripting +@connection +time +info",
+        f"ACL SETUSER {user} +@read +@write +@pubsub +@scripting +@connection +time +info, "
+        f"with keys ~{place.key('*')} and channels &{place.channel('*', '*')}",
     )
 
 
