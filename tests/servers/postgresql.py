@@ -116,6 +116,16 @@ class PostgresServer:
         self._process.stop(signal.SIGINT)
         self.start()
 
+    @contextlib.contextmanager
+    def frozen(self, pid: int) -> Iterator[None]:
+        """Freeze one of its processes, while the rest of the server goes on."""
+        assert pid in self._pids()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def _signal_all(self, number: int) -> None:
         # Each backend is the leader of a process group of its own.
         for pid in self._pids():

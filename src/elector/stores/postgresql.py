@@ -44,7 +44,8 @@ __all__ = ["PostgresStore", "diagnose", "open_store"]
 
 _LEAST_PATIENCE_S = 1.0
 _PARTING_S = 0.5
-_READ_ONLY = "25006"
+# No reply came, or the server has become a standby: the connection is of no use any more.
+_LOST = {None, "25006"}
 
 
 async def open_store(url: StoreUrl) -> "PostgresStore":
@@ -362,8 +363,9 @@ class PostgresStore:
                     link.connection, link.connection.fetch(query, *given), patience_s
                 )
             except TROUBLES as error:
-                if getattr(error, "sqlstate", None) == _READ_ONLY:
-                    self._ended(link)  # it has become a standby: look for the primary
+                if getattr(error, "sqlstate", None) in _LOST:
+                    link.connection.terminate()
+                    self._ended(link)
                 raise in_words(error, self._address, writes=writes) from error
 
     async def _link(self) -> Link:

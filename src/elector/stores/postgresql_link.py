@@ -29,8 +29,15 @@ _END = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2
 """
 
-# Of whatever else goes wrong with a connection.
-TROUBLES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# What can go wrong with a connection. The third is what the client library raises when the server
+# has said goodbye and the end of the connection is not yet there.
+TROUBLES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 
 class Link(NamedTuple):
