@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from random import SystemRandom
 
@@ -10,9 +11,11 @@ import click
 from msgspec.structs import replace
 
 from elector.cli.output import print_json
-from tests.faults.report import Report, StoreReport, machine, show
+from tests.faults.report import Cycle, Report, StoreReport, machine, show
 from tests.faults.sites import SITES, why_absent
 from tests.faults.trial import Plan, carry_out
+
+_NOW_AND_THEN = 20  # where there is no bar
 
 
 @click.command()
@@ -23,6 +26,8 @@ from tests.faults.trial import Plan, carry_out
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep all evidence here.")
 def main(cycles: int, stores: str, seed: int | None, as_json: bool, keep: Path | None) -> None:
     """Faults, drawn by a seed, against each store in turn; exit with 1 if a promise was broken."""
+    # The wheel of PostgreSQL warns of a runtime directory that it does not use here.
+    warnings.filterwarnings("ignore", module="platformdirs")
     names = [name for name in stores.replace(",", " ").split() if name]
     if unknown := [name for name in names if name not in SITES]:
         raise click.UsageError(f"no store is called {unknown[0]}: there are {', '.join(SITES)}")
@@ -49,13 +54,20 @@ def _one(plan: Plan, keep: Path | None) -> StoreReport:
         directory.rmdir()
         directory = keep / plan.store
         directory.mkdir(parents=True)
-    with click.progressbar(
+    bar = click.progressbar(
         length=plan.cycles,
         label=plan.store.ljust(12),
         file=sys.stderr,
         item_show_func=lambda cycle: None if cycle is None else f"{cycle.fault}, {cycle.length}",
-    ) as bar:
-        report = carry_out(plan, directory, lambda cycle: bar.update(1, cycle))
+    )
+
+    def told(cycle: Cycle) -> None:
+        bar.update(1, cycle)
+        if not sys.stderr.isatty() and cycle.number % _NOW_AND_THEN == 0:
+            click.echo(f"{plan.store}: {cycle.number} of {plan.cycles}", err=True)
+
+    with bar:
+        report = carry_out(plan, directory, told)
     if keep is None and not report.violations:
         shutil.rmtree(directory, ignore_errors=True)
         return replace(report, evidence=None)
