@@ -12,11 +12,17 @@ the supervisor cannot give itself (docs/decisions/0007-guardian.md):
 
 When the guardian itself is killed, the kernel kills the command (parent-death signal, Linux).
 
+Where lifelines tell nobody anything, because the store is behind a network, the guardian keeps a
+*farewell* (`elector.runtime.farewell`), a process that releases the office when it is told that
+the command is dead and the supervisor gone, and at no other time.
+
 It is told, as JSON lines: ``{"start": {...}}`` (with the lifelines as descriptors),
-``{"until": [soft_ns, kill_ns]}``, ``{"stop": true}``, ``{"signal": n}``, ``{"kill": true}``.
+``{"farewell": {...}}``, ``{"until": [soft_ns, kill_ns]}``, ``{"stop": true}``, ``{"signal": n}``,
+``{"kill": true}``, ``{"goodbye": true}`` (the supervisor has released, and ends).
 It tells: ``{"ready": true}``, ``{"started": pid}``, ``{"failed": errno}``, ``{"late": true}`` (told
 to start after the soft deadline, so it did not), ``{"refused": n}`` (a signal that it may not
-send), ``{"exited": status, "at": ns, "left": 0}`` (1: some of the group could not be ended).
+send), ``{"exited": status, "at": ns, "left": 0}`` (1: some of the group could not be ended),
+``{"farewell_ended": status}``.
 """
 
 import contextlib
@@ -34,6 +40,8 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _NEVER = 1 << 62
 _LONGEST_SLEEP_NS = 1_000_000_000
 _GROUP_PATIENCE_NS = 2_000_000_000
+# A short command, and the beginning of any, need not share the processor with a farewell.
+_FAREWELL_AFTER_NS = 1_000_000_000
 # A terminal's signals are for the command's group; the guardian must outlive them.
 _IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTSTP", "SIGTTOU")
 # Python ignores these for itself; programs expect them to work.
@@ -49,6 +57,9 @@ class Guardian:
         self._lifelines: list[int] = []
         self._child = 0
         self._soft_ns = self._kill_ns = _NEVER
+        self._farewell: _Farewell | None = None
+        self._lease_ns = 0  # until about then the office is ours
+        self._clean = self._orderly = False
         self._terminal: int | None = None
         self._libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
         self._prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -71,7 +82,8 @@ class Guardian:
         while True:
             now = time.clock_gettime_ns(_CLOCK)
             self._keep_deadlines(now)
-            sleep_ns = min(_LONGEST_SLEEP_NS, max(0, min(self._soft_ns, self._kill_ns) - now))
+            next_ns = min(self._soft_ns, self._kill_ns, self._farewell_due_ns())
+            sleep_ns = min(_LONGEST_SLEEP_NS, max(0, next_ns - now))
             sources: list[int | socket.socket] = [self._control, self._woken]
             readable, _, _ = select.select(sources, [], [], sleep_ns / 1e9 if self._child else None)
             if self._woken in readable:
@@ -80,6 +92,7 @@ class Guardian:
                 self._reap()
             if self._control in readable and not self._listen():
                 self._end_command()
+                self._bid_farewell()
                 return
 
     def _keep_deadlines(self, now: int) -> None:
@@ -89,6 +102,8 @@ class Guardian:
         if now >= self._kill_ns:
             self._kill_ns = _NEVER
             self._signal(signal.SIGKILL)
+        if now >= self._farewell_due_ns():
+            self._start_farewell()
 
     # -- orders --------------------------------------------------------------------------
 
@@ -108,13 +123,15 @@ class Guardian:
     def _obey(self, order: dict[str, object]) -> None:
         match order:
             case {"start": {"argv": argv, "env": env, "terminal": terminal, "until": until}}:
-                self._soft_ns, self._kill_ns = until
+                self._set_deadlines(*until)
                 if time.clock_gettime_ns(_CLOCK) >= self._soft_ns:  # we were frozen meanwhile
                     self._tell(late=True)
                 else:
                     self._start(argv, env, terminal)
             case {"until": [int(soft_ns), int(kill_ns)]}:
-                self._soft_ns, self._kill_ns = soft_ns, kill_ns
+                self._set_deadlines(soft_ns, kill_ns)
+            case {"farewell": {"argv": argv, "env": env, "will": will}}:
+                self._farewell = _Farewell(argv, env, will)
             case {"stop": True}:
                 self._soft_ns = _NEVER
                 self._signal(signal.SIGTERM)
@@ -122,6 +139,12 @@ class Guardian:
                 self._signal(number)
             case {"kill": True}:
                 self._signal(signal.SIGKILL)
+            case {"goodbye": True}:
+                self._orderly = True
+
+    def _set_deadlines(self, soft_ns: int, kill_ns: int) -> None:
+        self._soft_ns, self._kill_ns = soft_ns, kill_ns
+        self._lease_ns = kill_ns
 
     def _tell(self, **news: int) -> None:
         with contextlib.suppress(OSError):
@@ -192,16 +215,18 @@ class Guardian:
             if pid == 0:
                 return
             if pid != self._child:
+                if self._farewell is not None and pid == self._farewell.pid:
+                    self._farewell_ended(status)
                 continue
             if os.WIFSTOPPED(status):
                 if self._terminal is not None and os.WSTOPSIG(status) == signal.SIGTSTP:
                     self._signal(signal.SIGCONT)  # no job control: a stopped leader is no leader
                 continue
             at = time.clock_gettime_ns(_CLOCK)
-            clean = self._sweep_group()
+            self._clean = self._sweep_group()
             self._child = 0
             self._take_terminal_back()
-            self._tell(exited=status, at=at, left=int(not clean))
+            self._tell(exited=status, at=at, left=int(not self._clean))
 
     def _sweep_group(self) -> bool:
         """What the command left behind in its group is work too: end it, and see it end."""
@@ -229,10 +254,99 @@ class Guardian:
         """The supervisor is gone: the lifelines end with us, and we after the command."""
         while self._child:
             self._signal(signal.SIGKILL)
-            select.select([self._woken], [], [], 0.05)
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._woken, 4096)
-            self._reap()
+            self._await_children()
+
+    def _await_children(self) -> None:
+        select.select([self._woken], [], [], 0.05)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._woken, 4096)
+        self._reap()
+
+    # -- the farewell --------------------------------------------------------------------
+
+    def _farewell_due_ns(self) -> int:
+        return _NEVER if self._farewell is None else self._farewell.due_ns
+
+    def _start_farewell(self) -> None:
+        if self._farewell is not None:
+            try:
+                self._farewell.start()
+            except OSError:
+                self._farewell_ended(1 << 8)
+
+    def _farewell_ended(self, status: int) -> None:
+        if not os.WIFSTOPPED(status):
+            self._farewell = None
+            self._tell(farewell_ended=status)
+
+    def _bid_farewell(self) -> None:
+        """The command is dead, the supervisor gone: if that did not release, have it released.
+
+        What of the command could not be ended may still be at work: then the lease has to run out.
+        """
+        if self._clean and not self._orderly:
+            _let_go_of_streams()
+            if self._farewell_due_ns() != _NEVER:
+                self._start_farewell()
+            if self._farewell is not None:
+                self._farewell.tell(release_by=self._lease_ns)
+            while self._farewell is not None and time.clock_gettime_ns(_CLOCK) < self._lease_ns:
+                self._await_children()
+        if self._farewell is not None:
+            self._farewell.end()
+
+
+class _Farewell:
+    """A farewell as the guardian sees it: its child, in a group of its own, at the end of a line.
+
+    Args:
+        argv: how to start it; the line's number is put behind that.
+        env: its environment.
+        will: what it is told first; it may hold the store's secret.
+    """
+
+    def __init__(self, argv: list[str], env: dict[str, str], will: dict[str, object]) -> None:
+        self.due_ns = time.clock_gettime_ns(_CLOCK) + _FAREWELL_AFTER_NS
+        self.pid = 0
+        self._argv, self._env, self._will = argv, env, will
+        self._line: socket.socket | None = None
+
+    def start(self) -> None:
+        """It ignores a terminal's signals from the very first, for it inherits that from us."""
+        self.due_ns = _NEVER
+        self._line, theirs = socket.socketpair()
+        self._line.setblocking(False)  # whatever it does, it may not hold us up
+        with theirs:
+            theirs.set_inheritable(True)
+            self.pid = os.posix_spawn(
+                self._argv[0],
+                [*self._argv, str(theirs.fileno())],
+                self._env,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+                    (os.POSIX_SPAWN_DUP2, 0, 1),
+                ],
+                setpgroup=0,
+            )
+        self.tell(**self._will)
+
+    def tell(self, **order: object) -> None:
+        if self._line is not None:
+            with contextlib.suppress(OSError):
+                self._line.sendall(json.dumps(order).encode() + b"\n")
+
+    def end(self) -> None:
+        """Leave nothing behind; its number is still its own, for only we can reap it."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+def _let_go_of_streams() -> None:
+    """Whoever reads what elector wrote should not have to wait for what we still have to do."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)
 
 
 def _wake_up_pipe() -> tuple[int, int]:

@@ -35,6 +35,7 @@ from elector.runtime.driver import Driver, Listener, join
 from elector.runtime.engine import Engine
 from elector.runtime.holding import Holding
 from elector.runtime.settings import Settings
+from elector.stores.port import Grant, Traits
 
 if TYPE_CHECKING:
     from elector.runtime.recorder import Recorder
@@ -111,6 +112,16 @@ class Supervisor:
             StoreCorrupt: what it holds cannot be trusted.
         """
         self._guardian = _Line.spawn()  # it starts while we do
+        try:
+            self._stand_and_work()
+            self._leave()
+            self._guardian.send(goodbye=True)
+        finally:
+            self._guardian.close()
+            self._reap()
+        return self._exit_code or 0
+
+    def _stand_and_work(self) -> None:
         before = self._catch_signals()
         try:
             engine = Engine.current()
@@ -132,10 +143,6 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(-1)
-            self._guardian.close()
-            self._reap()
-        self._leave()
-        return self._exit_code or 0
 
     def _watch(self) -> None:
         if self._job.timeout_ns is not None:
@@ -245,6 +252,8 @@ class Supervisor:
             },
             driver.store.lifelines(grant),
         )
+        if _needs_farewell(driver.store.traits):
+            self._line().send(farewell=self._farewell(grant))
         self._say("leads", f"{holding.candidate} leads", token=holding.token)
         _inherit_orphans()
 
@@ -257,6 +266,22 @@ class Supervisor:
             "ELECTOR_CANDIDATE": holding.candidate,
             "ELECTOR_TOKEN": str(holding.token),
             "ELECTOR_STORE": str(self._settings.store),
+        }
+
+    def _farewell(self, grant: Grant) -> dict[str, object]:
+        """How to start the farewell, and what it is to know; the guardian passes that on."""
+        script = str(Path(__file__).with_name("farewell.py"))
+        return {
+            "argv": [sys.executable, *_interpreter_flags(), "-P", script],
+            "env": _without_secrets(os.environ),
+            "will": {
+                "path": sys.path,
+                "store": [self._settings.store.scheme, self._settings.store.rest],
+                "election": grant.election,
+                "candidate": [grant.candidate.name, grant.candidate.instance],
+                "token": grant.token,
+                "ttl_ns": grant.ttl_ns,
+            },
         }
 
     def _until(self, holding: Holding) -> tuple[int, int]:
@@ -284,6 +309,13 @@ class Supervisor:
                         "error",
                         f"signal {number} was refused: the command runs as another user, so "
                         "elector cannot end it",
+                    )
+                case {"farewell_ended": int(status)}:
+                    self._say(
+                        "error",
+                        "the process that releases the office if elector is killed has ended "
+                        f"itself ({os.waitstatus_to_exitcode(status)}); if elector is killed now, "
+                        "nobody leads before the lease has run out",
                     )
                 case {"exited": int(status), "at": int(at), "left": int(left)}:
                     self._command_ended(os.waitstatus_to_exitcode(status), at, left=bool(left))
@@ -349,6 +381,7 @@ class Supervisor:
 
     def _office_lost(self, reason: EndReason | None) -> None:
         if self._job.campaign_on_loss:
+            self._line().send(goodbye=True)
             self._line().close()
             self._guardian = _Line.spawn()
         else:
@@ -511,6 +544,22 @@ def _guardian(line: int) -> list[str]:
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """The guardian needs no store; the command gets its environment with the start."""
     return {name: value for name, value in environment.items() if name != "ELECTOR_STORE"}
+
+
+def _interpreter_flags() -> list[str]:
+    """What decides where this interpreter finds modules; another one should find the same."""
+    flags = {
+        "-I": sys.flags.isolated,
+        "-E": sys.flags.ignore_environment,
+        "-s": sys.flags.no_user_site,
+        "-S": sys.flags.no_site,
+    }
+    return [flag for flag, given in flags.items() if given]
+
+
+def _needs_farewell(traits: Traits) -> bool:
+    """Whether nobody else would tell this store of our death."""
+    return traits.scope == "network" and not traits.witness
 
 
 def _inherit_orphans() -> None:
