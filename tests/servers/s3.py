@@ -88,14 +88,15 @@ class S3Server:
     def _has_a_bucket(self) -> bool:
         """Make the bucket, if need be, and write into it: then all parts work."""
         client = self.client()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, obstore.exceptions.BaseError):
             url = obstore.sign(client, "PUT", "", timedelta(minutes=1))
             request = urllib.request.Request(url, method="PUT")  # noqa: S310 - our own server
             with contextlib.suppress(urllib.request.HTTPError):  # it is there already
                 urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
-            with contextlib.suppress(obstore.exceptions.BaseError):
-                obstore.put(client, "ready", b"")
-                return True
+            # For the first seconds a write with a condition waits, and one without does not.
+            with contextlib.suppress(obstore.exceptions.AlreadyExistsError):
+                obstore.put(client, "ready", b"", mode="create")
+            return True
         return False
 
     def start(self) -> None:

@@ -26,7 +26,8 @@ A leader costs one write per renew period and no read; one that waits, one condi
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
 from elector.core.duration import SECOND_NS
@@ -94,6 +95,7 @@ class ObjectStore:
         self._bucket = bucket
         self._view = View(bucket)
         self._line = Line(bucket)
+        self._turns: dict[str, asyncio.Lock] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     # -- the lease -----------------------------------------------------------------------
@@ -114,13 +116,31 @@ class ObjectStore:
             retry_in_ns = self._hint_ns(election, candidate, left_ns)
             return Occupied(office.holder, office.token, retry_in_ns)
 
-        done = await self._settle(election, edit, _patience_s(ttl_ns))
+        patience_s = _patience_s(ttl_ns)
+        async with self._turn(election, patience_s):
+            done = await self._settle(election, edit, patience_s)
         if isinstance(done, Office):
             self._line.leave(election, candidate)
             return Granted(done.token)
         if self._watches(election, candidate):
             self._line.stand(election, candidate)
         return done
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, election: str, patience_s: float) -> AsyncIterator[None]:
+        """Candidates of one process ask one after the other: many writes at once take seconds."""
+        turn = self._turns.setdefault(election, asyncio.Lock())
+        try:
+            async with asyncio.timeout(patience_s):
+                await turn.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"{self._bucket.spot} did not answer those in time who asked before us"
+            ) from None
+        try:
+            yield
+        finally:
+            turn.release()
 
     def _watches(self, election: str, candidate: Candidate) -> bool:
         watching = self._view.watches.of(election)
