@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import urllib.error
 import urllib.request
@@ -165,18 +166,12 @@ def redis_async(where: str) -> Iterator[Write]:
 
 
 def s3_store(port: str) -> S3Store:
+    """The bucket; its keys are in the environment, as they would be in earnest."""
     from obstore.store import S3Store
 
-    from tests.servers.s3 import BUCKET, KEYS
+    from tests.servers.s3 import BUCKET
 
-    return S3Store(
-        BUCKET,
-        endpoint=f"http://127.0.0.1:{port}",
-        region="us-east-1",
-        access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-        secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-        client_options={"allow_http": True},
-    )
+    return S3Store(BUCKET, endpoint=f"http://127.0.0.1:{port}", client_options={"allow_http": True})
 
 
 @contextmanager
@@ -217,6 +212,51 @@ def objects_paused_between(where: str) -> Iterator[Write]:
         obstore.put = put
 
 
+@contextmanager
+def etcd(where: str) -> Iterator[Write]:
+    from elector.fencing.etcd import EtcdGuard, gateway, put
+
+    guard = EtcdGuard(gateway(where))
+
+    def write(token: int) -> None:
+        guard.run([put(f"ledger/{secrets.token_hex(8)}", str(token))], RESOURCE, token)
+
+    yield write
+
+
+@contextmanager
+def etcd_grpc(where: str) -> Iterator[Write]:
+    """An asyncio client over gRPC, which turns the Txn into its own messages."""
+    import grpc
+    from google.protobuf.json_format import MessageToDict, ParseDict
+
+    from elector.fencing.etcd import AsyncEtcdGuard, Json, put
+    from elector.stores import etcd_wire
+
+    async def send(txn: Json) -> Json:
+        reply: Json = MessageToDict(
+            await call(ParseDict(dict(txn), etcd_wire.message("TxnRequest")))
+        )
+        return reply
+
+    async def write(token: int) -> None:
+        await guard.run([put(f"ledger/{secrets.token_hex(8)}", str(token))], RESOURCE, token)
+
+    async def open_channel() -> Any:
+        return grpc.aio.insecure_channel(where.removeprefix("http://"))
+
+    guard = AsyncEtcdGuard(send)
+    with asyncio.Runner() as runner:
+        channel = runner.run(open_channel())
+        call = channel.unary_unary(
+            etcd_wire.path("Txn"),
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=type(etcd_wire.message("TxnResponse")).FromString,
+        )
+        yield lambda token: runner.run(write(token))
+        runner.run(channel.close())
+
+
 WRITERS: Mapping[str, Callable[[str], AbstractContextManager[Write]]] = {
     "http": http,
     "sqlalchemy": sqlalchemy,
@@ -226,6 +266,8 @@ WRITERS: Mapping[str, Callable[[str], AbstractContextManager[Write]]] = {
     "trigger": trigger,
     "redis": redis,
     "redis async": redis_async,
+    "etcd": etcd,
+    "etcd grpc": etcd_grpc,
     "objects": objects,
     "objects async": objects_async,
     "objects paused between": objects_paused_between,
