@@ -57,12 +57,12 @@ class PostgresServer:
     def __init__(self, place: Path) -> None:
         self.port = free_port()
         self.name = _version()
-        self._home = _home("elector-pg-")
-        self.data = self._home / "data"
+        self.home = _home("elector-pg-")
+        self.data = self.home / "data"
         subprocess.run(as_server("cp", "-a", _template() / "data", self.data), check=True)
         place.mkdir(parents=True, exist_ok=True)
         self.log = place / "postgresql.log"
-        settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self._home}"]
+        settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self.home}"]
         self._process = ServerProcess(
             as_server(
                 *(BIN / "postgres", "-D", self.data, "-p", str(self.port)),
@@ -108,7 +108,7 @@ class PostgresServer:
         """End it in good order, and throw the data away."""
         self.resume()
         self._process.stop(signal.SIGINT)
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def restart(self) -> None:
         """End it in good order, and start it again on the same data."""
