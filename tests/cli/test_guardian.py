@@ -21,6 +21,16 @@ from tests.runtime.waiting import until
 FAR = 60_000_000_000
 PATIENCE = 30
 
+# Stands in for a farewell: writes down what it hears, and whether the command is still there then.
+FAREWELL = """
+import os, socket, sys
+heard = open(sys.argv[1], "a", 1)
+for line in socket.socket(fileno=int(sys.argv[3])).makefile("r"):
+    heard.write(f"{os.path.exists('/proc/' + sys.argv[2])} {line}")
+    if "release_by" in line and "deaf" not in sys.argv[1]:
+        break
+"""
+
 
 class Line:
     """A supervisor's end of the line."""
@@ -43,6 +53,10 @@ class Line:
     def start(self, *argv: str, soft_ns: int = FAR, kill_ns: int = FAR) -> None:
         until = [now_ns() + soft_ns, now_ns() + kill_ns]
         self.tell(start={"argv": argv, "env": dict(os.environ), "terminal": None, "until": until})
+
+    def farewell(self, heard: Path, job: int) -> None:
+        argv = [sys.executable, "-I", "-S", "-c", FAREWELL, str(heard), str(job)]
+        self.tell(farewell={"argv": argv, "env": {}, "will": {"token": 7}})
 
     def hear(self) -> Any:
         return json.loads(self.reports.readline())
@@ -144,3 +158,65 @@ def test_an_impossible_command(line: Line) -> None:
     line.start("true")  # it is still at work
     line.job()
     assert line.hear()["exited"] == 0
+
+
+# -- the farewell ------------------------------------------------------------------------------
+
+
+def test_the_farewell_is_told_once_the_command_is_gone(line: Line, tmp_path: Path) -> None:
+    line.start("sleep", "600")
+    line.farewell(heard := tmp_path / "heard", line.job())
+    until(lambda: heard.exists() and heard.read_text() == 'True {"token": 7}\n')
+    line.socket.shutdown(socket.SHUT_WR)
+    line.process.wait(PATIENCE)
+    last = heard.read_text().splitlines()[-1]
+    assert last.startswith('False {"release_by": ')
+
+
+def test_a_farewell_that_was_not_ready_is_started_then(line: Line, tmp_path: Path) -> None:
+    line.start("sleep", "600")
+    line.farewell(heard := tmp_path / "heard", line.job())
+    line.socket.shutdown(socket.SHUT_WR)
+    line.process.wait(PATIENCE)
+    assert [text[:6] for text in heard.read_text().splitlines()] == ["False "] * 2
+
+
+def test_after_a_goodbye_the_farewell_is_not_told(line: Line, tmp_path: Path) -> None:
+    line.start("sleep", "600")
+    line.farewell(heard := tmp_path / "heard", line.job())
+    until(heard.exists)
+    line.tell(kill=True)
+    assert line.hear()["exited"] == signal.SIGKILL
+    (farewell,) = children(line.process.pid)
+    line.tell(goodbye=True)
+    line.socket.shutdown(socket.SHUT_WR)
+    line.process.wait(PATIENCE)
+    assert not lives(farewell)
+    assert "release_by" not in heard.read_text()
+
+
+def test_a_farewell_does_not_outlive_the_lease(line: Line, tmp_path: Path) -> None:
+    line.start("sleep", "600", kill_ns=3_000_000_000)
+    line.farewell(heard := tmp_path / "deaf", line.job())
+    until(lambda: heard.exists() and heard.read_text())
+    (_, farewell) = children(line.process.pid)
+    line.socket.shutdown(socket.SHUT_WR)
+    line.process.wait(PATIENCE)
+    assert not lives(farewell)
+    assert "release_by" in heard.read_text()
+
+
+def test_a_farewell_that_ends_is_reported(line: Line, tmp_path: Path) -> None:
+    line.start("sleep", "600")
+    job = line.job()
+    line.farewell(tmp_path, job)  # a directory cannot be written
+    assert line.hear() == {"farewell_ended": 1 << 8}
+    assert lives(job)
+
+
+def test_an_impossible_farewell_is_reported(line: Line) -> None:
+    line.start("sleep", "600")
+    job = line.job()
+    line.tell(farewell={"argv": ["/not/there"], "env": {}, "will": {}})
+    assert line.hear() == {"farewell_ended": 1 << 8}
+    assert lives(job)

@@ -102,7 +102,7 @@ class Guardian:
         if now >= self._kill_ns:
             self._kill_ns = _NEVER
             self._signal(signal.SIGKILL)
-        if now >= self._farewell_due_ns():
+        if self._child and now >= self._farewell_due_ns():
             self._start_farewell()
 
     # -- orders --------------------------------------------------------------------------
