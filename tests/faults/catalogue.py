@@ -64,7 +64,7 @@ class Scene(msgspec.Struct, frozen=True):
         return [proxy for name in whose for proxy in self.site.wires[name]]
 
 
-Break = Callable[[Scene], None]
+Act = Callable[[Scene], None]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ class Fault(msgspec.Struct, frozen=True):
     name: str
     needs: Needs
     lengths: tuple[Length, ...]
-    act: Break
+    act: Act
     costs: Literal["office", "if long", "perhaps", "nothing"] = "if long"
 
 
@@ -144,16 +144,29 @@ def _leader_blocked(scene: Scene) -> None:
 # -- the network -----------------------------------------------------------------------------------
 
 
-def _network(draw: Callable[[Scene], Callable[[Proxy], None]]) -> Break:
+Harm = Callable[[Proxy], None]
+
+
+def _network(draw: Callable[[Scene], Harm]) -> Act:
+    return lambda scene: _harm(scene, draw(scene), scene.wires())
+
+
+def _election(harm: Harm) -> Act:
+    """The leader dies, and whoever wants to succeed it has a network in this state."""
+
     def act(scene: Scene) -> None:
-        break_it, wires = draw(scene), scene.wires()
-        with _healed(wires):
-            for wire in wires:
-                break_it(wire)
-            if scene.length != "blow":
-                time.sleep(scene.seconds)
+        scene.company.kill(scene.leader)
+        _harm(scene, harm, [wire for wires in scene.site.wires.values() for wire in wires])
 
     return act
+
+
+def _harm(scene: Scene, harm: Harm, wires: Sequence[Proxy]) -> None:
+    with _healed(wires):
+        for wire in wires:
+            harm(wire)
+        if scene.length != "blow":
+            time.sleep(scene.seconds)
 
 
 @contextlib.contextmanager
@@ -165,12 +178,24 @@ def _healed(wires: Sequence[Proxy]) -> Iterator[None]:
             wire.heal()
 
 
+def _requests_cut(wire: Proxy) -> None:
+    wire.cut("up")
+
+
+def _replies_cut(wire: Proxy) -> None:
+    wire.cut("down")
+
+
+def _replies_lost(wire: Proxy) -> None:
+    wire.lose("down")
+
+
 def _refuse(wire: Proxy) -> None:
     wire.refuse()
     wire.reset()
 
 
-def _slow(delay: float, ways: Sequence[Way]) -> Callable[[Proxy], None]:
+def _slow(delay: float, ways: Sequence[Way]) -> Harm:
     def slow(wire: Proxy) -> None:
         for way in ways:
             wire.slow(way, delay / len(ways))
@@ -178,13 +203,13 @@ def _slow(delay: float, ways: Sequence[Way]) -> Callable[[Proxy], None]:
     return slow
 
 
-def _slow_by_seconds(scene: Scene) -> Callable[[Proxy], None]:
+def _slow_by_seconds(scene: Scene) -> Harm:
     return _slow(scene.chance.uniform(1.0, 4.0), scene.chance.choice(_WAYS))
 
 
 def _sluggish(scene: Scene) -> None:
-    """Half of what a request may take, for as long as a lease."""
-    delay = scene.timing.request_timeout_ns / SECOND_NS / 2
+    """A quarter of what a request may take, for as long as a lease."""
+    delay = scene.timing.request_timeout_ns / SECOND_NS / 4
     slow, wires = _slow(delay, scene.chance.choice(_WAYS)), scene.wires()
     with _healed(wires):
         for wire in wires:
@@ -243,11 +268,13 @@ CATALOGUE = (
     Fault("connections reset", "network", ("blow",), _network(lambda _: Proxy.reset)),
     Fault("connections refused", "network", _BOTH, _network(lambda _: _refuse)),
     Fault("accepted, no answer", "network", _BOTH, _network(lambda _: Proxy.mute)),
-    Fault("requests cut", "network", _BOTH, _network(lambda _: lambda wire: wire.cut("up"))),
-    Fault("replies cut", "network", _BOTH, _network(lambda _: lambda wire: wire.cut("down"))),
-    Fault("replies lost", "network", _BOTH, _network(lambda _: lambda wire: wire.lose("down"))),
+    Fault("requests cut", "network", _BOTH, _network(lambda _: _requests_cut)),
+    Fault("replies cut", "network", _BOTH, _network(lambda _: _replies_cut)),
+    Fault("replies lost", "network", _BOTH, _network(lambda _: _replies_lost)),
     Fault("slow by seconds", "network", _BOTH, _network(_slow_by_seconds)),
     Fault("slow, yet in time", "network", ("blow",), _sluggish, costs="nothing"),
+    Fault("election, requests cut", "network", ("long",), _election(_requests_cut), costs="office"),
+    Fault("election, replies lost", "network", ("long",), _election(_replies_lost), costs="office"),
     Fault("server paused", "server", _BOTH, _server_paused),
     Fault("server killed, restarted", "server", _BOTH, _server_killed),
     Fault("server restarted", "server", ("brief",), _server_restarted),

@@ -104,7 +104,7 @@ def show(report: StoreReport) -> None:
         f"ttl {format_duration(report.ttl_ns)}, outages up to {_duration(report.budget_ns)} "
         "must not cost an office"
     )
-    head = ("fault", "length", "cycles", "demotions", "needless", "vacancy p50", "max")
+    head = ("fault", "length", "p50", "cycles", "demotions", "needless", "vacancy p50", "max")
     kinds = list(dict.fromkeys(sorted((cycle.fault, cycle.length) for cycle in report.cycles)))
     rows = [
         _row(*kind, [cycle for cycle in report.cycles if (cycle.fault, cycle.length) == kind])
@@ -130,6 +130,7 @@ def _row(fault: str, length: str, cycles: Sequence[Cycle]) -> tuple[str, ...]:
     return (
         fault,
         length,
+        _of([cycle.lasted_ns for cycle in cycles], median),
         str(len(cycles)),
         str(sum(cycle.successor > cycle.token for cycle in cycles)),
         str(sum(cycle.needless for cycle in cycles)),

@@ -27,6 +27,7 @@ _SHARES: dict[str, list[tuple[str, Length]]] = {
         ("leader paused", "long"),
         ("server paused", "long"),
         ("connections reset", "blow"),
+        ("election, requests cut", "long"),
     ],
     "redis": [
         ("connections refused", "brief"),
@@ -35,7 +36,7 @@ _SHARES: dict[str, list[tuple[str, Length]]] = {
         ("server killed, restarted", "brief"),
         ("slow by seconds", "long"),
         ("server paused", "brief"),
-        ("leader killed", "blow"),
+        ("election, replies lost", "long"),
     ],
     "etcd": [
         ("requests cut", "brief"),
@@ -43,6 +44,7 @@ _SHARES: dict[str, list[tuple[str, Length]]] = {
         ("leader paused writing", "brief"),
         ("accepted, no answer", "long"),
         ("slow, yet in time", "blow"),
+        ("election, replies lost", "long"),
         ("server killed, restarted", "long"),
     ],
     "etcd-cluster": [
@@ -55,6 +57,7 @@ _SHARES: dict[str, list[tuple[str, Length]]] = {
         ("replies cut", "brief"),
         ("connections reset", "blow"),
         ("replies lost", "long"),
+        ("election, requests cut", "long"),
         ("follower paused", "long"),
         ("leader told to leave", "blow"),
     ],

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# The store is there again and candidates are healthy: whatever takes longer does not happen.
-PATIENCE_S = 30.0
+# The store is there again and candidates are healthy: whatever takes longer does not happen. Some
+# servers answer before they work: SeaweedFS takes up to 25 s after a restart.
+PATIENCE_S = 60.0
 _POLL_S = 0.01
 
 
