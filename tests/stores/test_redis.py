@@ -11,7 +11,7 @@ from elector.core.office import EndReason
 from elector.errors import StoreCorrupt, StoreUnavailable
 from elector.stores.port import Ask, Grant, Granted, Occupied, Record, Store
 from elector.stores.registry import StoreUrl, open_store, parse_url
-from elector.testing.stores import LAWS, check_store
+from elector.testing.stores import LAWS, check_store, store_machine
 from tests.servers.redis import RedisServer, redis_server
 from tests.stores.worlds import DEADLINE_S, TTL_NS, Ear, candidate, lead, led, vacant, wait_in_line
 
@@ -54,8 +54,18 @@ def corner(server: RedisServer) -> Corner:
 
 
 def test_every_law_of_the_kit_holds(corner: Corner) -> None:
-    report = check_store(corner.url)
+    def restart() -> None:
+        corner.server.kill()
+        corner.server.start()
+
+    report = check_store(corner.url, restart=restart)
     assert report.of("holds") == [law.__name__ for law in LAWS]
+
+
+def test_it_does_what_a_naive_store_does(corner: Corner) -> None:
+    machine = store_machine(corner.url).TestCase
+    machine.settings = machine.settings.__class__(max_examples=15, deadline=None)
+    machine().runTest()
 
 
 # -- tokens ----------------------------------------------------------------------------------
@@ -131,7 +141,8 @@ def test_tokens_rise_although_the_clock_is_behind_the_last_one(corner: Corner) -
         (("SET", "office:nightly", "mine"), "WRONGTYPE"),
         (("SET", "line:nightly", "mine"), "WRONGTYPE"),
         (("SET", "past:nightly", "mine"), "WRONGTYPE"),
-        (("HSET", "office:nightly", "until", "soon"), "ends at no time"),
+        (("HSET", "office:nightly", "until", "soon"), "has no times"),
+        (("HSET", "office:nightly", "since", "now"), "has no times"),
     ],
 )
 def test_a_key_that_was_lost_or_is_not_ours_is_never_a_win(
@@ -328,6 +339,18 @@ def test_the_line_does_not_grow_by_those_who_are_gone(corner: Corner) -> None:
             await wait_in_line(passer_by, "nightly", candidate("b"), Ear())
             await passer_by.close()
         assert corner.server.call("ZCARD", corner.key("line:nightly")) == 1
+
+    corner.run(1, play)
+
+
+def test_a_past_that_is_not_ours_is_named(corner: Corner) -> None:
+    async def play(store: Store) -> None:
+        await lead(store, "nightly", candidate("a"))
+        for junk in ("mine", "{}", '{"token":"1","holder":"a","began":"long ago"}'):
+            corner.server.call("RPUSH", corner.key("past:nightly"), junk)
+            with pytest.raises(StoreCorrupt, match="is no tenure"):
+                await store.history("nightly", 10)
+            corner.server.call("RPOP", corner.key("past:nightly"))
 
     corner.run(1, play)
 

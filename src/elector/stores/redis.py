@@ -25,7 +25,6 @@ import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, islice
 
@@ -51,6 +50,7 @@ from elector.stores.port import (
 )
 from elector.stores.redis_diagnosis import diagnose
 from elector.stores.redis_link import PATIENCE_S, Link, dial
+from elector.stores.redis_records import US_NS, Entry, Message, Seen, Tenure, whole_us
 from elector.stores.redis_scripts import Script
 from elector.stores.redis_url import Place, place_of
 from elector.stores.registry import StoreUrl
@@ -58,12 +58,15 @@ from elector.stores.watches import Watches, Watching
 
 __all__ = ["RedisStore", "diagnose", "open_store"]
 
-_US_NS = 1_000
 # A script keeps everybody else waiting; of this many it takes some hundredths of a second.
 _MOST_AT_ONCE = 1000
 _LEAST_PATIENCE_S = 1.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _log = logging.getLogger("elector")
+
+_Answer = list[str] | StoreError
+_encode = msgspec.json.Encoder().encode
+_decode_message = msgspec.json.Decoder(Message).decode
+_decode_tenure = msgspec.json.Decoder(Tenure).decode
 
 
 async def open_store(url: StoreUrl) -> "RedisStore":
@@ -75,75 +78,6 @@ async def open_store(url: StoreUrl) -> "RedisStore":
         await store.close()
         raise
     return store
-
-
-class _Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One election's part of a script call; what is empty is not sent."""
-
-    name: str
-    candidate: str = ""
-    instance: str = ""
-    token: str = ""
-    ttl: int = 0
-    member: str = ""
-    reason: str = ""
-    heir: str = ""
-    limit: int = 0
-
-
-class _Message(msgspec.Struct, frozen=True):
-    """What is published of an election."""
-
-    token: str
-    leader: str | None = None
-    instance: str | None = None
-    left: str | None = None
-    called: str | None = None
-    ask: bool = False
-    heir: str | None = None
-
-
-class _Tenure(msgspec.Struct, frozen=True):
-    """What is kept of a tenure; times are microseconds since 1970."""
-
-    token: str
-    holder: str
-    began: str
-    ended: str | None = None
-    reason: str | None = None
-
-
-class _Seen(msgspec.Struct, frozen=True):
-    """An office as a script saw it."""
-
-    token: int
-    leader: str
-    instance: str
-    left_ns: int | None
-    since: str
-    heir: str
-    kept_ns: int | None
-    waiting: tuple[str, ...]
-
-    def record(self, election: str) -> Record:
-        if not self.leader:
-            return Record(election, None, self.token, waiting=self.waiting)
-        return Record(
-            election, self.leader, self.token, self.left_ns, _utc(self.since), self.waiting
-        )
-
-    def change(self, election: str, candidate: Candidate | None) -> Change:
-        """As this candidate, or an observer, should see it."""
-        if self.leader:
-            return Change(election, self.leader, self.instance, self.token, self.left_ns)
-        others = candidate is not None and self.heir and self.heir != candidate.name
-        return Change(election, None, None, self.token, self.kept_ns if others else None)
-
-
-_Answer = list[str] | StoreError
-_encode = msgspec.json.Encoder().encode
-_decode_message = msgspec.json.Decoder(_Message).decode
-_decode_tenure = msgspec.json.Decoder(_Tenure).decode
 
 
 class RedisStore:
@@ -175,7 +109,7 @@ class RedisStore:
         self._kept: Kept[Link] = Kept(self._dial, Link.hang_up, self._reopened)
         self._acquire = self._gathered(scripts.ACQUIRE)
         # A renewal that is given up goes on: its reply must not be taken for another one's.
-        self._renew: Gathered[list[_Entry], list[_Answer]] = Gathered(self._renew_batches)
+        self._renew: Gathered[list[Entry], list[_Answer]] = Gathered(self._renew_batches)
         self._release = self._gathered(scripts.RELEASE)
         self._leave = self._gathered(scripts.LEAVE)
         self._ask = self._gathered(scripts.ASK)
@@ -202,17 +136,17 @@ class RedisStore:
         async with link.patience(PATIENCE_S):
             await link.subscribe(self._channels(elections), self._hear)
             waiting = [
-                _Entry(name, instance=watching.candidate.instance, member=self._member(watching))
+                Entry(name, instance=watching.candidate.instance, member=self._member(watching))
                 for name in elections
                 for watching in self._watches.of(name)
                 if watching.candidate and (name, watching.candidate.instance) in self._in_line
             ]
             if waiting:
                 await self._run(link, scripts.REJOIN, waiting)
-            answers = await self._run(link, scripts.LOOK, [_Entry(name) for name in elections])
+            answers = await self._run(link, scripts.LOOK, [Entry(name) for name in elections])
         for election, answer in zip(elections, answers, strict=True):
             if not isinstance(answer, StoreError):
-                seen = _seen(answer)
+                seen = Seen.of(answer)
                 for watching in self._watches.of(election):
                     watching.notify(seen.change(election, watching.candidate))
 
@@ -222,13 +156,13 @@ class RedisStore:
 
     # -- script calls --------------------------------------------------------------------
 
-    def _gathered(self, script: Script) -> Callable[[_Entry], Awaitable[_Answer]]:
-        return Gathered[_Entry, _Answer](partial(self._call, script))
+    def _gathered(self, script: Script) -> Callable[[Entry], Awaitable[_Answer]]:
+        return Gathered[Entry, _Answer](partial(self._call, script))
 
-    async def _call(self, script: Script, entries: Sequence[_Entry]) -> list[_Answer]:
+    async def _call(self, script: Script, entries: Sequence[Entry]) -> list[_Answer]:
         """Run a script; comes to an end by itself."""
         link = await self._kept.get()
-        ttl_ns = min((entry.ttl for entry in entries if entry.ttl), default=0) * _US_NS
+        ttl_ns = min((entry.ttl for entry in entries if entry.ttl), default=0) * US_NS
         patience_s = max(_LEAST_PATIENCE_S, ttl_ns / 10 / SECOND_NS) if ttl_ns else PATIENCE_S
         answers: list[_Answer] = []
         while len(answers) < len(entries):
@@ -243,7 +177,7 @@ class RedisStore:
                 answers += [error] * (len(entries) - len(answers))
         return answers
 
-    async def _run(self, link: Link, script: Script, entries: Sequence[_Entry]) -> list[_Answer]:
+    async def _run(self, link: Link, script: Script, entries: Sequence[Entry]) -> list[_Answer]:
         key, channel = self._place.key, self._place.channel
         keys = [key("tokens")]
         for entry in entries:
@@ -275,11 +209,11 @@ class RedisStore:
         if watched is not None:
             self._in_line.add(place)
         answer = await self._acquire(
-            _Entry(
+            Entry(
                 election,
                 candidate=candidate.name,
                 instance=candidate.instance,
-                ttl=_whole_us(ttl_ns),
+                ttl=whole_us(ttl_ns),
                 member=self._member(watched) if watched is not None else "",
             )
         )
@@ -288,7 +222,7 @@ class RedisStore:
                 self._in_line.discard(place)
                 return Granted(int(token))
             case ["occupied", leader, token, left]:
-                return Occupied(leader or None, int(token), int(left) * _US_NS)
+                return Occupied(leader or None, int(token), int(left) * US_NS)
             case other:
                 raise OutcomeUnknown(f"{self._place} answered {other!r} to an acquisition")
 
@@ -305,7 +239,7 @@ class RedisStore:
                 raise OutcomeUnknown(str(answer))
         return [self._renewed(*pair) for pair in zip(grants, answers, strict=True)]
 
-    async def _renew_batches(self, batches: Sequence[list[_Entry]]) -> list[list[_Answer]]:
+    async def _renew_batches(self, batches: Sequence[list[Entry]]) -> list[list[_Answer]]:
         answers = iter(await self._call(scripts.RENEW, list(chain.from_iterable(batches))))
         return [list(islice(answers, len(batch))) for batch in batches]
 
@@ -325,7 +259,7 @@ class RedisStore:
 
     async def ask(self, ask: Ask) -> None:
         """See `elector.stores.port.Store.ask`; a renewal finds what was not heard."""
-        _known(await self._ask(_Entry(ask.election, token=str(ask.token), heir=ask.heir or "")))
+        _known(await self._ask(Entry(ask.election, token=str(ask.token), heir=ask.heir or "")))
 
     def lifelines(self, grant: Grant) -> tuple[int, ...]:  # noqa: ARG002 - the port's signature
         """None: a lease ends with its time, whatever a child does."""
@@ -378,7 +312,7 @@ class RedisStore:
         place = (watching.election, instance)
         if place in self._in_line:
             self._in_line.discard(place)
-            entry = _Entry(watching.election, instance=instance, member=self._member(watching))
+            entry = Entry(watching.election, instance=instance, member=self._member(watching))
             _known(await self._leave(entry))
 
     def _watching(self, election: str, instance: str) -> Watching | None:
@@ -396,7 +330,7 @@ class RedisStore:
         election = channel.removeprefix(self._place.channel("news", ""))
         try:
             message = _decode_message(text)
-            token, left = int(message.token), int(message.left or 0) * _US_NS
+            token, left = int(message.token), int(message.left or 0) * US_NS
         except ValueError:
             _log.warning("somebody published what is no news on %s: it is ignored", channel)
             return
@@ -423,10 +357,10 @@ class RedisStore:
         """See `elector.stores.port.Store.describe`."""
         return (await self._see(election)).record(election)
 
-    async def _see(self, election: str) -> _Seen:
-        return _seen(await self._read(self._look, _Entry(election)))
+    async def _see(self, election: str) -> Seen:
+        return Seen.of(await self._read(self._look, Entry(election)))
 
-    async def _read(self, read: Callable[[_Entry], Awaitable[_Answer]], entry: _Entry) -> list[str]:
+    async def _read(self, read: Callable[[Entry], Awaitable[_Answer]], entry: Entry) -> list[str]:
         try:
             return _known(await read(entry))
         except OutcomeUnknown as error:  # what only reads changes nothing
@@ -444,36 +378,25 @@ class RedisStore:
 
     async def history(self, election: str, limit: int) -> list[PastTenure]:
         """See `elector.stores.port.Store.history`; the last thousand tenures are kept."""
-        _, lapsed, *kept = await self._read(self._history, _Entry(election, limit=limit))
+        _, lapsed, *kept = await self._read(self._history, Entry(election, limit=limit))
         try:
             tenures = [_decode_tenure(tenure) for tenure in kept]
-        except msgspec.DecodeError as error:
+            if lapsed and tenures and tenures[0].ended is None:
+                tenures[0] = msgspec.structs.replace(tenures[0], ended=lapsed, reason="expired")
+            return [tenure.past(election) for tenure in tenures]
+        except ValueError as error:  # msgspec's are such, too
             raise StoreCorrupt(
                 f"election {election!r}: {self._place.key('past', election)} holds what is no "
-                f"tenure: {error}"
+                f"tenure ({error}): somebody else wrote there; remove that key"
             ) from None
-        if lapsed and tenures and tenures[0].ended is None:
-            ended = msgspec.structs.replace(tenures[0], ended=lapsed, reason="expired")
-            tenures[0] = ended
-        return [
-            PastTenure(
-                election,
-                int(tenure.token),
-                tenure.holder,
-                _utc(tenure.began),
-                _utc(tenure.ended) if tenure.ended else None,
-                tenure.reason,
-            )
-            for tenure in tenures
-        ]
 
 
-def _entry(grant: Grant) -> _Entry:
-    return _Entry(
+def _entry(grant: Grant) -> Entry:
+    return Entry(
         grant.election,
         instance=grant.candidate.instance,
         token=str(grant.token),
-        ttl=_whole_us(grant.ttl_ns),
+        ttl=whole_us(grant.ttl_ns),
     )
 
 
@@ -481,27 +404,3 @@ def _known(answer: _Answer) -> list[str]:
     if isinstance(answer, StoreError):
         raise answer
     return answer
-
-
-def _seen(answer: list[str]) -> _Seen:
-    _, token, leader, instance, left, since, heir, kept, *waiting = answer
-    return _Seen(
-        int(token),
-        leader,
-        instance,
-        int(left) * _US_NS if left else None,
-        since,
-        heir,
-        int(kept) * _US_NS if kept else None,
-        tuple(waiting),
-    )
-
-
-def _whole_us(duration_ns: int) -> int:
-    """In microseconds, rather a little longer than shorter."""
-    return -(-duration_ns // _US_NS)
-
-
-def _utc(microseconds: str) -> str:
-    at = _EPOCH + timedelta(microseconds=int(microseconds))
-    return at.isoformat(timespec="milliseconds")

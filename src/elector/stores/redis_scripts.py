@@ -64,8 +64,8 @@ local function open(i)
     error({err = 'CORRUPT the token in ' .. o.office .. ' is not one: ' .. f[1]})
   end
   o.ends, o.since = tonumber(f[4] or '0'), f[5] or ''
-  if not o.ends then
-    error({err = 'CORRUPT the lease in ' .. o.office .. ' ends at no time: ' .. f[4]})
+  if not o.ends or not tonumber(f[5] or '0') then
+    error({err = 'CORRUPT the lease in ' .. o.office .. ' has no times'})
   end
   o.lapsed = f[2] and o.ends <= now
   if f[2] and not o.lapsed then o.holder, o.instance = f[2], f[3] end
