@@ -101,38 +101,51 @@ def _leader_leaves(scene: Scene) -> None:
     scene.company.shut_down(scene.leader)
 
 
-def _frozen(scene: Scene, name: str, order: str) -> None:
+@contextlib.contextmanager
+def _frozen(scene: Scene, name: str, order: str) -> Iterator[None]:
+    """Stopped for the drawn time, and for the block; then it goes on."""
     seconds = scene.seconds
     scene.company.tell(name, order)
     until(lambda: scene.company.is_stopped(name), f"{name} stopping")
     try:
         time.sleep(seconds)
+        yield
     finally:
         scene.company.thaw(name)
 
 
 def _leader_paused(scene: Scene) -> None:
-    _frozen(scene, scene.leader, "freeze")
+    with _frozen(scene, scene.leader, "freeze"):
+        pass
 
 
 def _follower_paused(scene: Scene) -> None:
-    _frozen(scene, scene.follower, "freeze")
+    with _frozen(scene, scene.follower, "freeze"):
+        pass
 
 
 def _leader_paused_writing(scene: Scene) -> None:
+    """Between its check and its write; if for long, then until its successor has written."""
     pid = scene.company.pid(scene.leader)
-    _frozen(scene, scene.leader, "freeze-writing")
-    woke = [line for line in scene.evidence.said(pid) if line.did == "paused" and line.token][-1]
+    with _frozen(scene, scene.leader, "freeze-writing"):
+        said = scene.evidence.said(pid)
+        stopped = next(line for line in reversed(said) if line.did == "paused")
+        if scene.length == "long":
+            until(lambda: _last_token(scene) > stopped.token, "a successor of the paused leader")
 
     def tried() -> bool:
-        said = scene.evidence.said(pid)
         return any(
-            (line.token, line.entry) == (woke.token, woke.entry)
+            (line.token, line.entry) == (stopped.token, stopped.entry)
             and line.did in {"wrote", "refused"}
-            for line in said
+            for line in scene.evidence.said(pid)
         )
 
     until(tried, f"the write that {scene.leader} woke up to")
+
+
+def _last_token(scene: Scene) -> int:
+    last = scene.evidence.last_entry()
+    return 0 if last is None else last.token
 
 
 def _leader_blocked(scene: Scene) -> None:
