@@ -209,7 +209,7 @@ class EtcdStore:
         view = self._rooms.live(election) if claim is None else None
         if view is not None and self._may_wait_by(view, candidate):
             return _occupied(view, candidate)
-        if view is None:
+        if view is None or view.leader is not None or view.heir is not None:
             view = await self._read(election)
         for _ in range(_ROUNDS):
             view.check()
@@ -229,10 +229,15 @@ class EtcdStore:
             f"election {election!r} changed hands too fast to be asked; try again"
         )
 
-    def _may_wait_by(self, view: View, candidate: Candidate) -> bool:
-        """Whether what the watch says is enough to wait by, without asking (law 5)."""
+    @staticmethod
+    def _may_wait_by(view: View, candidate: Candidate) -> bool:
+        """Whether what the watch says is enough to wait by, without asking (law 5).
+
+        It is for those who stand in line: they are called when it says something else.
+        """
         taken = view.leader is not None or view.kept_from(candidate.name) is not None
-        return taken and not view.holds(candidate) and self._waits_well(view, candidate)
+        in_line = view.at(view.keys.line(candidate.instance)) is not None
+        return taken and in_line and not view.holds(candidate)
 
     def _waits_well(self, view: View, candidate: Candidate) -> bool:
         """Whether it stands in line, or has no business there because it does not watch."""

@@ -47,7 +47,7 @@ class Room:
     def apply(self, view: View) -> None:
         """Take a later view, from whatever source, and tell of it."""
         if view.revision >= self.view.revision:
-            self.view = view
+            self.view = view.knowing(self.view)
             self.settle()
 
     def settle(self, *, again: bool = False) -> None:
@@ -268,7 +268,7 @@ class Rooms:
         try:
             line = await self._client.get()
             [view] = await self._read(line, [room.view.keys.election])
-            room.view = view
+            room.view = view.knowing(room.view)
             await self._follow(line, room)
             room.settle(again=True)
         except StoreError:
@@ -285,7 +285,7 @@ class Rooms:
         views = await self._read(line, [room.view.keys.election for room in rooms])
         for room, view in zip(rooms, views, strict=True):
             if view.revision >= room.view.revision:
-                room.view = view
+                room.view = view.knowing(room.view)
             await self._follow(line, room)
         for room in rooms:
             room.settle(again=True)

@@ -134,9 +134,12 @@ class Contender(msgspec.Struct, frozen=True):
 class View:
     """An election at one revision of the store; never changed, `after` makes the next one."""
 
-    def __init__(self, keys: Keys, pairs: Iterable[Any], revision: int) -> None:
+    def __init__(
+        self, keys: Keys, pairs: Iterable[Any], revision: int, seen_token: int = 0
+    ) -> None:
         self.keys, self.revision = keys, revision
         self._pairs = {pair.key: pair for pair in pairs}
+        self._seen_token = seen_token
 
     def after(self, events: Iterable[Any]) -> "View":
         """The election once these events of a watch have happened; old ones are passed over."""
@@ -150,7 +153,11 @@ class View:
                 pairs.pop(pair.key, None)
             else:
                 pairs[pair.key] = pair
-        return View(self.keys, pairs.values(), revision)
+        return View(self.keys, pairs.values(), revision, self.token)
+
+    def knowing(self, earlier: "View") -> "View":
+        """The same, by somebody who knows an earlier one: of a Go contender no record is kept."""
+        return View(self.keys, self._pairs.values(), self.revision, earlier.token)
 
     def at(self, key: bytes) -> Any | None:
         """The key and its value, None if there is none."""
@@ -213,7 +220,7 @@ class View:
         """Of the leader; if nobody leads, the last one that is known."""
         if self.leader is not None:
             return self.leader.token
-        return 0 if self.office is None else self.office.token
+        return max(self._seen_token, 0 if self.office is None else self.office.token)
 
     def holds(self, candidate: Candidate) -> bool:
         """Whether this very candidate leads."""
