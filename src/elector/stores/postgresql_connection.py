@@ -188,6 +188,8 @@ async def set_up(connection: Connection, server: Server) -> None:
         "default_transaction_isolation": "read committed",
         "statement_timeout": "10s",
         "lock_timeout": "900ms",
+        # To plan a statement anew each time takes longer than to carry it out.
+        "plan_cache_mode": "force_generic_plan",
         "jit": "off",
     }
     if server.commit == "off":

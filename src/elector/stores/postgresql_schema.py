@@ -159,8 +159,8 @@ BEGIN
                 'election %s: its token may not go from %s to %s, nor change hands without rising',
                 OLD.name, OLD.token, NEW.token);
         END IF;
-        IF OLD.instance IS NOT NULL AND NEW.instance IS DISTINCT FROM OLD.instance
-            OR NEW.token > OLD.token
+        IF OLD.instance IS NOT NULL
+            AND (NEW.instance IS DISTINCT FROM OLD.instance OR NEW.token > OLD.token)
         THEN
             UPDATE {tenures} SET
                 ended = least(at, OLD.expires),
@@ -178,11 +178,13 @@ BEGIN
         IF NEW.instance IS NOT NULL THEN
             INSERT INTO {tenures} VALUES (NEW.name, NEW.token, NEW.holder, NEW.instance, NEW.since);
         END IF;
-        DELETE FROM {tenures} WHERE election = NEW.name AND token <= NEW.token - {kept};
-        DELETE FROM {waiters} WHERE election = NEW.name AND instance = NEW.instance;
+        IF NEW.token % 50 = 0 THEN
+            DELETE FROM {tenures} WHERE election = NEW.name AND token <= NEW.token - {kept};
+        END IF;
         DELETE FROM {waiters} w USING (
             SELECT election, instance FROM {waiters}
-            WHERE election = NEW.name AND until < at FOR UPDATE SKIP LOCKED
+            WHERE election = NEW.name AND (instance = NEW.instance OR until < at)
+            FOR UPDATE SKIP LOCKED
         ) gone WHERE w.election = gone.election AND w.instance = gone.instance;
     END IF;
     PERFORM pg_notify('elector_' || TG_RELID, json_build_object(
