@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -137,6 +138,20 @@ def test_a_cut_holds_requests_until_it_is_healed(
     assert b"late" not in server.heard
     proxy.heal()
     assert client.recv(1000) == b"LATE"
+
+
+def test_a_request_arrives_though_its_sender_gave_up(
+    server: Shouter, proxy: Proxy, client: socket.socket
+) -> None:
+    proxy.cut("up")
+    client.sendall(b"zombie")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    proxy.heal()
+    until_heard(server, b"zombie")
+    deadline = time.monotonic() + _PATIENCE_S
+    while proxy.connections:
+        assert time.monotonic() < deadline
 
 
 def test_a_cut_holds_replies_until_it_is_healed(

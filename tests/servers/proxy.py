@@ -173,14 +173,17 @@ class Proxy:
         sink: socket.socket,
         connection: asyncio.Task[None] | None,
     ) -> None:
-        """Carry bytes in one direction, in order, until their end has been carried."""
+        """Carry bytes in one direction, in order, until their end; it too takes its time."""
         lane = self._lanes[way]
-        on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=1024)
+        on_the_way: asyncio.Queue[tuple[float, bytes | None]] = asyncio.Queue(maxsize=1024)
 
         async def load() -> None:
-            chunk = b"?"
+            chunk: bytes | None = b"?"
             while chunk:
-                chunk = await self._loop.sock_recv(source, _CHUNK)
+                try:
+                    chunk = await self._loop.sock_recv(source, _CHUNK)
+                except OSError:
+                    chunk = None  # a reset travels behind what was sent before it
                 await on_the_way.put((self._loop.time(), chunk))
 
         async def unload() -> None:
@@ -189,15 +192,23 @@ class Proxy:
                 await lane.passage(sent_at)
                 if lane.loses:
                     self._break(connection)
-                elif chunk:
-                    await self._loop.sock_sendall(sink, chunk)
+                elif chunk is None:
+                    raise ConnectionResetError
                 else:
-                    sink.shutdown(socket.SHUT_WR)
-                    return
+                    with contextlib.suppress(OSError):  # gone: its own direction tells how
+                        await self._deliver(chunk, sink)
+                    if not chunk:
+                        return
 
         async with asyncio.TaskGroup() as both:
             both.create_task(load())
             both.create_task(unload())
+
+    async def _deliver(self, chunk: bytes, sink: socket.socket) -> None:
+        if chunk:
+            await self._loop.sock_sendall(sink, chunk)
+        else:
+            sink.shutdown(socket.SHUT_WR)
 
 
 class _Lane:
