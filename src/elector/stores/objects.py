@@ -67,7 +67,11 @@ __all__ = ["ObjectStore", "diagnose", "open_store"]
 async def open_store(url: StoreUrl) -> "ObjectStore":
     """See that the bucket is there and compares before it writes."""
     bucket = Bucket(spot_of(url))
-    await bucket.reach()
+    try:
+        await bucket.reach()
+    except BaseException:
+        await bucket.close()
+        raise
     return ObjectStore(bucket)
 
 
@@ -280,7 +284,7 @@ class ObjectStore:
         """All elections under the prefix, and who waits in them."""
         queues: dict[str, list[tuple[str, float]]] = {}
         paths = []
-        for path, at in await self._bucket.names(""):
+        for path, at in await self._bucket.names(self._bucket.spot.prefix):
             folder, _, _ = path.rpartition("/")
             if folder.endswith(FOLDER):
                 queues.setdefault(folder.removesuffix(FOLDER), []).append((path, at))
@@ -314,6 +318,7 @@ class ObjectStore:
         """Stop polling and leave the line; leases stay as they are."""
         await self._view.close()
         await self._line.close()
+        await self._bucket.close()
 
 
 def _record(sight: Sight, waiting: tuple[str, ...]) -> Record:

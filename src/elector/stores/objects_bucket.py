@@ -13,8 +13,9 @@ trial costs two requests.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+import weakref
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import obstore
 from obstore.exceptions import (
@@ -36,8 +37,12 @@ from elector.stores.objects_url import PATIENCE_S, Client, Spot
 if TYPE_CHECKING:
     from obstore import GetOptions, PutMode
 
+T = TypeVar("T")
+
 _TRIED_ON = ".conditions"
 _TRIED_WITH = b"Elector has tried here whether this bucket compares before it writes.\n"
+
+_LETTING_GO = 1000  # times a millisecond; longer than any thread takes that is alive
 
 _TRIED: set[tuple[str, str | None, str | None]] = set()
 
@@ -88,6 +93,7 @@ class Bucket:
 
     def __init__(self, spot: Spot) -> None:
         self.spot = spot
+        self._under_way: weakref.WeakSet[Awaitable[Any]] = weakref.WeakSet()
         try:
             self._client: Client = spot.client()
         except (BaseError, ValueError) as error:
@@ -109,8 +115,8 @@ class Bucket:
             options = {"if_none_match": known.e_tag}
         try:
             async with asyncio.timeout(patience_s):
-                found = await obstore.get_async(self._client, path, options=options)
-                data = bytes(await found.bytes_async())
+                found = await self._sent(obstore.get_async(self._client, path, options=options))
+                data = bytes(await self._sent(found.bytes_async()))
         except NotModifiedError:
             return UNCHANGED
         except TimeoutError:
@@ -137,12 +143,10 @@ class Bucket:
         """
         try:
             async with asyncio.timeout(patience_s):
-                done = await obstore.put_async(
-                    self._client,
-                    path,
-                    data,
-                    mode=_condition(over),
-                    use_multipart=False,
+                done = await self._sent(
+                    obstore.put_async(
+                        self._client, path, data, mode=_condition(over), use_multipart=False
+                    )
                 )
         except (AlreadyExistsError, PreconditionError):
             raise Conflict from None
@@ -162,7 +166,7 @@ class Bucket:
         """Write an object whatever is there: for what decides nothing."""
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await obstore.put_async(self._client, path, data, use_multipart=False)
+                await self._sent(obstore.put_async(self._client, path, data, use_multipart=False))
         except TimeoutError:
             raise OutcomeUnknown(self._in_words("did not answer in time")) from None
         except FileNotFoundError as error:
@@ -174,7 +178,7 @@ class Bucket:
         """Delete an object that decides nothing."""
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await obstore.delete_async(self._client, path)
+                await self._sent(obstore.delete_async(self._client, path))
         except TimeoutError:
             raise OutcomeUnknown(self._in_words("did not answer in time")) from None
         except FileNotFoundError:
@@ -182,27 +186,39 @@ class Bucket:
         except BaseError as error:
             self._not_written(error)
 
-    async def names(self, under: str) -> list[tuple[str, float]]:
-        """What begins with this, below the prefix, and when it was written by the store's clock.
+    async def names(self, folder: str) -> list[tuple[str, float]]:
+        """What is in a folder and below, and when it was written by the store's clock.
 
         Raises:
             StoreUnavailable: it cannot be listed.
         """
-        prefix = self.spot.path(under)
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return [name async for name in self._listed(prefix)]
+                entries = await self._sent(
+                    obstore.list(self._client, folder or None).collect_async()
+                )
         except TimeoutError:
             raise StoreUnavailable(self._in_words("did not answer in time")) from None
         except FileNotFoundError as error:
             self._refused(error)
         except BaseError as error:
             raise StoreUnavailable(self._said(error)) from None
+        return [(entry["path"], entry["last_modified"].timestamp()) for entry in entries]
 
-    async def _listed(self, prefix: str) -> AsyncIterator[tuple[str, float]]:
-        async for page in obstore.list(self._client, prefix or None):
-            for entry in page:
-                yield entry["path"], entry["last_modified"].timestamp()
+    def _sent(self, request: Awaitable[T]) -> Awaitable[T]:
+        self._under_way.add(request)
+        return request
+
+    async def close(self) -> None:
+        """Wait until the client's own threads have let go of everything that was asked.
+
+        They report each outcome to the event loop, and go on for a moment after we know it.
+        An interpreter that ends in that moment is aborted by the system.
+        """
+        for _ in range(_LETTING_GO):
+            if not self._under_way:
+                return
+            await asyncio.sleep(0.001)
 
     # -- whether it compares ---------------------------------------------------------------
 

@@ -21,6 +21,8 @@ async def diagnose(url: StoreUrl) -> list[Finding]:
         return [_bad("conditions", error)]
     except StoreError as error:
         return [_bad("reachability", error)]
+    finally:
+        await bucket.close()
 
 
 def _bad(what: str, error: StoreError) -> Finding:
@@ -30,7 +32,7 @@ def _bad(what: str, error: StoreError) -> Finding:
 
 async def _reached(bucket: Bucket) -> Finding:
     asked = now_ns()
-    names = await bucket.names("")
+    names = await bucket.names(bucket.spot.prefix)
     took_ms = (now_ns() - asked) / 1e6
     await bucket.reach()
     spot = bucket.spot
