@@ -66,12 +66,18 @@ def _one(plan: Plan, keep: Path | None) -> StoreReport:
         if not sys.stderr.isatty() and cycle.number % _NOW_AND_THEN == 0:
             click.echo(f"{plan.store}: {cycle.number} of {plan.cycles}", err=True)
 
-    with bar:
-        report = carry_out(plan, directory, told)
-    if keep is None and not report.violations:
-        shutil.rmtree(directory, ignore_errors=True)
-        return replace(report, evidence=None)
-    return report
+    kept = True
+    try:
+        with bar:
+            report = carry_out(plan, directory, told)
+        kept = keep is not None or bool(report.violations)
+    except KeyboardInterrupt:
+        kept = keep is not None
+        raise
+    finally:
+        if not kept:
+            shutil.rmtree(directory, ignore_errors=True)
+    return report if kept else replace(report, evidence=None)
 
 
 if __name__ == "__main__":
