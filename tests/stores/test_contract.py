@@ -1,5 +1,9 @@
-"""What every store promises through its port. Nothing is skipped: a store that lacks a trait
-must say so by `UnsupportedTrait`, and that is asserted."""
+"""What the stores that ship promise beyond the laws of the conformance kit, which `tests/testing`
+holds them to: exact tokens, exact ends of leases, the order of the line.
+
+Nothing is skipped: a store that lacks a trait must say so by `UnsupportedTrait`, and that is
+asserted.
+"""
 
 import asyncio
 
@@ -25,17 +29,6 @@ DONE = EndReason.COMPLETED
 
 
 # -- exclusion and tokens ------------------------------------------------------------------
-
-
-def test_one_leads_and_the_others_are_told_who(world: World) -> None:
-    async def play(one: Store, two: Store) -> None:
-        grant = await lead(one, "nightly", candidate("a"))
-        for store in (one, two):
-            answer = await store.acquire("nightly", candidate("b"), TTL_NS)
-            assert isinstance(answer, Occupied)
-            assert (answer.leader, answer.token) == ("a", grant.token)
-
-    world.run(2, play)
 
 
 def test_the_first_token_is_one_and_each_tenure_has_a_higher_one(world: World) -> None:
@@ -113,78 +106,6 @@ def test_eight_racers_and_one_winner_in_every_round(world: World) -> None:
 
 
 # -- whose lease it is ---------------------------------------------------------------------
-
-
-def test_asking_again_finds_the_grant_one_has(world: World) -> None:
-    async def play(store: Store) -> None:
-        who = candidate("a")
-        grant = await lead(store, "nightly", who)
-        assert await store.acquire("nightly", who, TTL_NS) == Granted(grant.token)
-
-    world.run(1, play)
-
-
-def test_the_owner_is_the_instance_and_not_the_name(world: World) -> None:
-    async def play(one: Store, two: Store) -> None:
-        first, namesake = candidate("a"), candidate("a")
-        grant = await lead(one, "nightly", first)
-        false = Grant("nightly", namesake, grant.token, TTL_NS)
-        for store in (one, two):
-            assert isinstance(await store.acquire("nightly", namesake, TTL_NS), Occupied)
-            assert await store.renew([false]) == [False]
-            assert not await store.release(false, DONE)
-        assert await one.renew([grant]) == [True]
-
-    world.run(2, play)
-
-
-def test_a_stale_grant_neither_renews_nor_releases(world: World) -> None:
-    async def play(one: Store, two: Store) -> None:
-        who = candidate("a")
-        stale = await lead(one, "nightly", who)
-        assert await one.release(stale, DONE)
-        assert await one.renew([stale]) == [False]
-        assert not await one.release(stale, DONE)
-
-        other = await lead(two, "nightly", candidate("b"))
-        assert await one.renew([stale]) == [False]
-        assert not await one.release(stale, DONE)
-        assert await two.release(other, DONE)
-
-        # The same instance in office again: only the token tells its two tenures apart.
-        again = await lead(one, "nightly", who)
-        assert await one.renew([stale]) == [False]
-        assert not await one.release(stale, DONE)
-        assert await one.renew([again]) == [True]
-
-    world.run(2, play)
-
-
-def test_renewals_in_a_batch_are_judged_one_by_one(world: World) -> None:
-    async def play(store: Store) -> None:
-        ours = [await lead(store, name, candidate("a")) for name in ("x", "y", "z")]
-        assert await store.release(ours[1], DONE)
-        unheard_of = Grant("never", candidate("a"), 1, TTL_NS)
-        assert await store.renew([*ours, unheard_of]) == [True, False, True, False]
-        assert await store.renew([]) == []
-
-    world.run(1, play)
-
-
-def test_an_acquisition_that_was_cancelled_can_be_found_again(world: World) -> None:
-    async def play(one: Store, two: Store) -> None:
-        who, rival = candidate("a"), candidate("b")
-        task = asyncio.create_task(one.acquire("nightly", who, TTL_NS))
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait({task})
-        # Whether it happened is unknown, so the same candidate asks again, before the rival.
-        grant = await lead(one, "nightly", who)
-        assert isinstance(await two.acquire("nightly", rival, TTL_NS), Occupied)
-        assert await one.release(grant, DONE)
-        await lead(two, "nightly", rival)
-
-    world.run(2, play)
 
 
 # -- time ------------------------------------------------------------------------------------
@@ -334,20 +255,6 @@ def test_a_closed_watch_is_told_nothing(world: World) -> None:
     world.run(2, play)
 
 
-def test_a_watch_may_be_closed_after_its_store(world: World) -> None:
-    async def main() -> None:
-        async with world.stores(1) as [store]:
-            watches = [
-                await store.watch("nightly", Ear()),
-                await store.watch("nightly", Ear(), candidate("a")),
-            ]
-        for watch in watches:
-            async with asyncio.timeout(10):
-                await watch.close()
-
-    asyncio.run(main())
-
-
 # -- the line --------------------------------------------------------------------------------
 
 
@@ -403,22 +310,6 @@ def test_who_leaves_the_line_is_not_called(world: World) -> None:
         assert gone.vacancies() == []
 
     world.run(1, play)
-
-
-def test_who_is_called_and_leaves_hands_the_call_on(world: World) -> None:
-    async def play(one: Store, two: Store) -> None:
-        grant = await lead(one, "nightly", candidate("a"))
-        called, near = Ear(), Ear()
-        who = candidate("called")
-        watch = await two.watch("nightly", called, who)
-        assert isinstance(await two.acquire("nightly", who, TTL_NS), Occupied)
-        await wait_in_line(two, "nightly", candidate("near"), near)
-        assert await one.release(grant, DONE)
-        await called.until(vacant(1))
-        await watch.close()
-        await near.until(vacant(1))
-
-    world.run(2, play)
 
 
 def test_one_that_has_led_and_rests_is_not_called_before_those_who_wait(world: World) -> None:
@@ -515,22 +406,6 @@ def test_the_holder_hears_what_is_asked_of_it(world: World) -> None:
         heard = [ask.token for ask in holder.asks()]
         assert set(heard) == {grant.token}
         assert waiter.asks() == []
-
-    world.run(2, play)
-
-
-def test_an_ask_that_comes_too_late_does_not_reach_the_next_tenure(world: World) -> None:
-    async def play(one: Store, two: Store) -> None:
-        ear = Ear()
-        who = candidate("a")
-        await one.watch("nightly", ear, who)
-        grant = await lead(one, "nightly", who)
-        assert await one.release(grant, DONE)
-        await two.ask(Ask("nightly", grant.token))
-        again = await lead(one, "nightly", who)
-        await two.ask(Ask("nightly", again.token))
-        await ear.until(is_ask)
-        assert [ask.token for ask in ear.asks()] == [again.token]
 
     world.run(2, play)
 

@@ -12,6 +12,7 @@ from elector.core.identity import Candidate
 from elector.stores.memory import MemoryStore
 from elector.stores.port import Ask, Change, Grant, Granted, News, Notify, Store
 from elector.stores.registry import open_store, parse_url
+from elector.testing import place
 
 SECOND_NS = 1_000_000_000
 TTL_NS = 15 * SECOND_NS
@@ -39,10 +40,10 @@ class Clock:
 class World:
     """One place of one kind, which any number of stores can be opened on."""
 
-    def __init__(self, kind: str, place: Path, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, kind: str, directory: Path, patch: pytest.MonkeyPatch) -> None:
         self.kind = kind
         self.clock = Clock()
-        self._place = place
+        self._place = directory
         patch.setattr("elector.stores.sqlite_table.now_ns", self.clock)
 
     @property
@@ -83,34 +84,11 @@ class World:
         asyncio.run(main())
 
 
-class Ear:
+class Ear(place.Ear):
     """Keeps what a watch is told, and waits for what it should be told."""
 
     def __init__(self) -> None:
-        self.news: list[News] = []
-        self._more = asyncio.Event()
-
-    def __call__(self, news: News) -> None:
-        self.news.append(news)
-        self._more.set()
-
-    async def until(self, wanted: Callable[[News], bool]) -> News:
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                while True:
-                    self._more.clear()
-                    for news in self.news:
-                        if wanted(news):
-                            return news
-                    await self._more.wait()
-        except TimeoutError:
-            raise AssertionError(f"never told; heard only {self.news}") from None
-
-    def vacancies(self) -> list[Change]:
-        return [news for news in self.news if isinstance(news, Change) and news.leader is None]
-
-    def asks(self) -> list[Ask]:
-        return [news for news in self.news if isinstance(news, Ask)]
+        super().__init__(DEADLINE_S)
 
 
 def led(leader: str, token: int) -> Callable[[News], bool]:

@@ -25,7 +25,8 @@ from elector.stores.port import (
     Record,
     Watch,
 )
-from tests.testing.remote import Clock, Remote, Work
+from tests.stores.worlds import Clock
+from tests.testing.remote import Remote, Work
 
 T = TypeVar("T")
 Kind = TypeVar("Kind", bound=type[Remote])

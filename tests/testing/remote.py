@@ -12,22 +12,10 @@ from elector.core.identity import Candidate
 from elector.core.office import EndReason
 from elector.stores.memory import MemoryStore
 from elector.stores.port import Ask, Grant, Granted, Notify, Occupied, PastTenure, Record, Watch
+from tests.stores.worlds import Clock
 
 T = TypeVar("T")
 Work = Callable[..., Coroutine[Any, Any, T]]
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1_000_000_000_000
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-    def advance(self, by_ns: int) -> None:
-        self.now_ns += by_ns
 
 
 class Remote(MemoryStore):

@@ -12,8 +12,9 @@ from elector.errors import StoreUnavailable
 from elector.stores.memory import MemoryStore
 from elector.stores.port import Record, Store
 from elector.testing.stores import LAWS, Law, LawBroken, check_store
+from tests.stores.worlds import Clock
 from tests.testing.broken import BROKEN, EachHasItsOwn
-from tests.testing.remote import Clock, Remote
+from tests.testing.remote import Remote
 
 BY_NAME: dict[str, Law] = {law.__name__: law for law in LAWS}
 CASES = [(kind, law) for kind, laws in BROKEN.items() for law in laws]

@@ -9,8 +9,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from elector.stores.port import Store
 from elector.testing.stores import LawBroken, store_machine
+from tests.stores.worlds import Clock
 from tests.testing import broken
-from tests.testing.remote import Clock, Remote
+from tests.testing.remote import Remote
 
 FOUND = settings(
     max_examples=200,

@@ -259,7 +259,7 @@ class Ear:
         self.news.append(news)
         self._more.set()
 
-    async def until(self, wanted: Callable[[News], bool], what: str) -> None:
+    async def until(self, wanted: Callable[[News], bool], what: str = "it had to be") -> News:
         """Wait until something was told; `what` says it to people."""
         try:
             async with asyncio.timeout(self._patience_s):
@@ -270,6 +270,7 @@ class Ear:
             raise LawBroken(
                 f"a watch was never told that {what}; it heard {self.news or 'nothing'}"
             ) from None
+        return next(filter(wanted, self.news))
 
     async def until_led(self, leader: str, token: int) -> Change:
         """Wait to hear who leads under this token."""

@@ -134,7 +134,7 @@ async def closed_watch(place: Place) -> str:
     third = await place.open()
     left = [
         await third.watch(election, place.ear()),
-        await third.watch(election, place.ear(), None),
+        await third.watch(election, place.ear(), place.candidate("c")),
     ]
     await place.shut(third)
     for watch in left:
