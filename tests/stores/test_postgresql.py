@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -395,10 +396,28 @@ def test_a_missing_database(server: PostgresServer) -> None:
 
 
 def test_a_url_that_is_none(server: PostgresServer) -> None:
-    for wrong in ("?table=a;b", "?table=", "?table=a.b.c", "?sslmode=perhaps"):
+    for wrong in ("?session=advisory", "?table=a;b", "?table=", "?table=a.b.c", "?sslmode=perhaps"):
         assert isinstance(refusal(server.url + wrong), ConfigurationError)
     error = refusal(f"postgresql://elector:{PASSWORD}@127.0.0.1:port/app")
     assert isinstance(error, ConfigurationError)
+
+
+def test_a_password_from_the_usual_places(
+    server: PostgresServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def acts(store: Store) -> None:
+        await lead(store, "nightly", candidate("a"))
+
+    bare = url.replace(f":{PASSWORD}", "")
+    assert "correct the user and the password" in str(refusal(bare))
+    kept = tmp_path / "pgpass"
+    kept.write_text(f"127.0.0.1:{server.port}:app:elector:{PASSWORD}\n")
+    kept.chmod(0o600)
+    with monkeypatch.context() as patch:
+        patch.setenv("PGPASSFILE", str(kept))
+        play(bare, 1, acts)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    play(f"{bare}b", 1, acts)
 
 
 def test_reading_makes_nothing(server: PostgresServer, url: str) -> None:

@@ -43,6 +43,7 @@ from elector.stores.watches import Watches, Watching
 __all__ = ["PostgresStore", "diagnose", "open_store"]
 
 _LEAST_PATIENCE_S = 1.0
+_EACH_S = 0.002  # more, for each row of a large batch
 _PARTING_S = 0.5
 # No reply came, or the server has become a standby: the connection is of no use any more.
 _LOST = {None, "25006"}
@@ -354,6 +355,7 @@ class PostgresStore:
             OutcomeUnknown: it may have been.
         """
         patience_s = PATIENCE_S if ttl_ns is None else max(_LEAST_PATIENCE_S, ttl_ns / 1e10)
+        patience_s += sum(len(value) for value in values if isinstance(value, list)) * _EACH_S
         async with self._turn:
             link = await self._link()
             query = getattr(link.statements, statement)

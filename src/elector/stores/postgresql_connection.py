@@ -81,6 +81,11 @@ def parse(url: StoreUrl) -> Address:
         name, _, value = pair.partition("=")
         if name == "table":
             table = unquote(value)
+        elif name == "session":
+            raise ConfigurationError(
+                f"session= in {url}: an office is held by a lease here and not by a session, whose "
+                "end does not prove that the work has stopped; leave it out"
+            )
         else:
             kept.append(pair)
     named = _PREFIX.fullmatch(table)
