@@ -138,6 +138,11 @@ def test_operations_answer_in_order(etcd: Etcd, guard: EtcdGuard) -> None:
     assert etcd.under("ledger/") == [b"\xff"]
 
 
+def test_operations_may_come_from_a_generator(etcd: Etcd, guard: EtcdGuard) -> None:
+    guard.run((put(f"ledger/{number}", "1") for number in range(2)), "ledger", 1)
+    assert written(etcd) == [1, 1]
+
+
 def test_a_stale_leader_changes_nothing_at_all(etcd: Etcd, guard: EtcdGuard) -> None:
     guard.run([put("ledger/a", "1")], "ledger", 2)
     with pytest.raises(StaleToken):

@@ -83,6 +83,15 @@ def test_a_function_that_loses_its_stamp_is_refused(store: MemoryStore, guard: O
     assert obstore.list(store).collect() == []
 
 
+@pytest.mark.parametrize("data", ["text", None, 7, lambda stamp: stamp])
+def test_content_that_is_no_bytes_is_refused(
+    store: MemoryStore, guard: ObjectGuard, data: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match="no bytes"):
+        guard.put("ledger", data, 2)
+    assert obstore.list(store).collect() == []
+
+
 class Between:
     """A store's client that lets something happen right before a put, or loses its reply."""
 

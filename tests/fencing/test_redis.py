@@ -200,13 +200,21 @@ def test_what_is_no_resource_is_never_sent(client: Any, guard: RedisGuard) -> No
     assert client.dbsize() == 0
 
 
-@pytest.mark.parametrize("commands", [["SET x 1"], [()], [("SADD", *range(7000))], "SET x 1"])
+@pytest.mark.parametrize(
+    "commands",
+    [["SET x 1"], [()], [("SADD", *range(7000))], "SET x 1", [{"SET": 1}], [None], [("A",), ""]],
+)
 def test_what_is_no_list_of_commands_is_never_sent(
     client: Any, guard: RedisGuard, commands: Any
 ) -> None:
     with pytest.raises(ConfigurationError, match="1 to 7000 words"):
         guard.run(commands, "ledger", 1)
     assert client.dbsize() == 0
+
+
+def test_commands_may_come_from_a_generator(client: Any, guard: RedisGuard) -> None:
+    guard.run((("RPUSH", "ledger", token) for token in (1, 2)), "ledger", 1)
+    assert written(client) == [1, 2]
 
 
 def test_a_long_command_is_carried_out(client: Any, guard: RedisGuard) -> None:

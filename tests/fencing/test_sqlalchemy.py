@@ -1,6 +1,8 @@
 """The session hook over SQLite; tests/fencing/test_postgresql.py has it over PostgreSQL."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -259,6 +261,11 @@ def test_an_async_maker_is_refused_with_what_to_do() -> None:
 
     with pytest.raises(ConfigurationError, match="sync_session_class"):
         guard_session(async_sessionmaker(), "ledger", 1)  # type: ignore[arg-type]
+
+
+def test_plain_sessions_need_no_greenlet() -> None:
+    program = "import sys; sys.modules['greenlet'] = None; import elector.fencing.sqlalchemy"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_paused_leader_wakes_up_after_its_successor_wrote(engine: Engine) -> None:

@@ -17,6 +17,10 @@ Traceback (most recent call last):
 elector.errors.StaleToken: refused: 'ledger' has been written under token 2, so token 1 belongs \
 to a leader that was replaced; stop this work and campaign again
 
+Here are the guards for a DB-API 2 connection, for tables of SQLite, and for one process. The
+others are imported by the name of their resource: ``elector.fencing.postgresql``,
+``.sqlalchemy``, ``.redis``, ``.etcd``, ``.objects`` (S3, GCS, Azure Blob) and ``.http``.
+
 Source: Kleppmann, "How to do distributed locking" (2016); Burrows, "The Chubby lock service"
 (OSDI 2006), section 2.4, where the token is called a sequencer.
 """

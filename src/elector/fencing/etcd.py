@@ -24,12 +24,20 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from http.client import HTTPException
 from typing import Any
 
 from elector.errors import ConfigurationError, OutcomeUnknown, StoreCorrupt, StoreUnavailable
 from elector.fencing.bar import checked_resource, checked_token, refusal
+
+__all__ = [
+    "AsyncEtcdGuard",
+    "EtcdGuard",
+    "delete",
+    "gateway",
+    "put",
+]
 
 Json = Mapping[str, Any]
 Send = Callable[[Json], Json]
@@ -69,10 +77,11 @@ class _Transactions:
         return self._prefix + checked_resource(resource)
 
     def _asking(
-        self, operations: Sequence[Json], resource: str, token: int
+        self, operations: Iterable[Json], resource: str, token: int
     ) -> Generator[Json, Json, list[Any]]:
         """The Txns to send, one after the other; what is sent in is the reply to each."""
         key, ours = self.key(resource), checked_token(token)
+        operations = list(operations)  # they may be sent twice, and be a generator
         lift = [
             _compare(key, _VALUE, _LESS, value=_digits(ours + 1)),
             _compare(key, _VALUE, _GREATER, value=_digits(0)),
@@ -113,7 +122,7 @@ class EtcdGuard(_Transactions):
         super().__init__(prefix)
         self._send = send
 
-    def run(self, operations: Sequence[Json], resource: str, token: int) -> list[Any]:
+    def run(self, operations: Iterable[Json], resource: str, token: int) -> list[Any]:
         """Carry out operations under a token, all or none; their responses, in order.
 
         Args:
@@ -144,7 +153,7 @@ class AsyncEtcdGuard(_Transactions):
         super().__init__(prefix)
         self._send = send
 
-    async def run(self, operations: Sequence[Json], resource: str, token: int) -> list[Any]:
+    async def run(self, operations: Iterable[Json], resource: str, token: int) -> list[Any]:
         """Carry out operations under a token, as `EtcdGuard.run` does."""
         asking = self._asking(operations, resource, token)
         txn = next(asking)

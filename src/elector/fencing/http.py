@@ -40,6 +40,17 @@ from elector.fencing.bar import checked_resource, checked_token
 from elector.fencing.sql import SqlGuard
 from elector.fencing.statements import Connection
 
+__all__ = [
+    "RESOURCE_HEADER",
+    "SCOPE_KEY",
+    "TOKEN_HEADER",
+    "Fenced",
+    "FencingMiddleware",
+    "SqlAdmission",
+    "fencing_headers",
+    "raise_if_stale",
+]
+
 TOKEN_HEADER = "Elector-Fencing-Token"  # noqa: S105 - the name of a header
 RESOURCE_HEADER = "Elector-Fencing-Resource"
 SCOPE_KEY = "elector.fencing"

@@ -41,6 +41,12 @@ except ImportError as error:  # pragma: no cover - with the client installed
         'guarded objects need the client library obstore: pip install "elector[s3]"'
     ) from error
 
+__all__ = [
+    "STAMP_KEY",
+    "TOKEN_KEY",
+    "ObjectGuard",
+]
+
 Data = bytes | Callable[[str], bytes]
 
 # Letters alone: Azure takes no hyphen in such names, and proxies drop underscores.
@@ -161,7 +167,9 @@ belongs to a leader that was replaced; stop this work and campaign again
             raise ConfigurationError(f"{path!r} is not the path of an object")
         stamp = f"{token}-{secrets.token_hex(8)}"
         content = data(stamp) if callable(data) else data
-        if (callable(data) or self._compares_content) and stamp.encode() not in bytes(content):
+        if not isinstance(content, bytes):
+            raise ConfigurationError(f"the content of {path!r} is no bytes: encode it")
+        if (callable(data) or self._compares_content) and stamp.encode() not in content:
             raise ConfigurationError(
                 f"the stamp is not in the content of {path!r}: pass data as a function of the "
                 "stamp that puts it there, or equal contents would pass for one version"

@@ -27,6 +27,11 @@ from elector.fencing.sql import SqlGuard, missing
 from elector.fencing.statements import identifier, is_missing_table, qualified
 from elector.fencing.trigger import NO_TOKEN, REFUSAL, is_refusal, newest_told
 
+__all__ = [
+    "PostgresGuard",
+    "guard_trigger",
+]
+
 _LIFT = (
     "INSERT INTO {table} AS bar (resource, token, writes) VALUES ($1, $2, 1) "
     "ON CONFLICT (resource) DO UPDATE SET token = excluded.token, writes = bar.writes + 1 "

@@ -23,11 +23,16 @@ The client library is not imported here: a client is whatever has redis-py's ``e
 """
 
 import inspect
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Protocol
 
 from elector.errors import ConfigurationError, StoreCorrupt
 from elector.fencing.bar import checked_resource, checked_token, refusal
+
+__all__ = [
+    "AsyncRedisGuard",
+    "RedisGuard",
+]
 
 # What a command or a script is made of, as redis-py encodes it.
 Word = str | bytes | int | float
@@ -89,10 +94,11 @@ class _Scripts:
         """
         return f"{self._prefix}{{{checked_resource(resource)}}}"
 
-    def _commands(self, resource: str, token: int, commands: Sequence[Sequence[Word]]) -> Any:
+    def _commands(self, resource: str, token: int, commands: Iterable[Sequence[Word]]) -> Any:
+        commands = list(commands)  # it is gone through twice, and may be a generator
         if not all(_is_command(command) for command in commands):
             raise ConfigurationError(
-                'each command is a sequence of 1 to 7000 words: [("SET", "total", 7)]'
+                'each command is a list or tuple of 1 to 7000 words: [("SET", "total", 7)]'
             )
         words = [word for command in commands for word in (len(command), *command)]
         return self._send(_RUN, resource, token, (), words)
@@ -142,11 +148,11 @@ class RedisGuard(_Scripts):
                    keys=["total"], args=[35])
     """
 
-    def run(self, commands: Sequence[Sequence[Word]], resource: str, token: int) -> list[Any]:
+    def run(self, commands: Iterable[Sequence[Word]], resource: str, token: int) -> list[Any]:
         """Carry out commands under a token; their replies, in order.
 
         Args:
-            commands: each a sequence of words, as ``("SET", "total", 7)``.
+            commands: each a list or tuple of words, as ``("SET", "total", 7)``.
             resource: what is guarded, by a name all its writers agree on.
             token: `tenure.token`.
 
@@ -192,7 +198,7 @@ class AsyncRedisGuard(_Scripts):
         await guard.run([("SET", "total", 7)], "ledger", tenure.token)
     """
 
-    async def run(self, commands: Sequence[Sequence[Word]], resource: str, token: int) -> list[Any]:
+    async def run(self, commands: Iterable[Sequence[Word]], resource: str, token: int) -> list[Any]:
         """Carry out commands under a token, as `RedisGuard.run` does."""
         reply = self._commands(resource, token, commands)
         replies: list[Any] = await self._done(reply, resource, token)
@@ -218,7 +224,7 @@ class AsyncRedisGuard(_Scripts):
 
 
 def _is_command(command: Sequence[Word]) -> bool:
-    return not isinstance(command, str | bytes) and 0 < len(command) <= _MOST_WORDS
+    return isinstance(command, list | tuple) and 0 < len(command) <= _MOST_WORDS
 
 
 def _text(told: Any) -> str:

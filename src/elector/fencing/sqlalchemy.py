@@ -19,10 +19,9 @@ Any database of SQLAlchemy's that has what `SqlGuard` needs, and async sessions 
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import ORMExecuteState, Session, scoped_session, sessionmaker
 
 from elector.errors import ConfigurationError
@@ -30,7 +29,21 @@ from elector.fencing.bar import checked_resource, checked_token
 from elector.fencing.sql import SqlGuard
 from elector.fencing.statements import in_transaction
 
-Guardable = Session | sessionmaker[Any] | scoped_session[Any] | AsyncSession
+__all__ = [
+    "guard_session",
+]
+
+
+class HasSession(Protocol):
+    """An ``AsyncSession``; its module cannot be imported where greenlet is not installed."""
+
+    @property
+    def sync_session(self) -> Session:
+        """The session in it."""
+        ...
+
+
+Guardable = Session | sessionmaker[Any] | scoped_session[Any] | HasSession
 
 
 def guard_session(
@@ -98,13 +111,12 @@ belongs to a leader that was replaced; stop this work and campaign again
 
 
 def _target(sessions: object) -> Session | sessionmaker[Any] | scoped_session[Any]:
-    if isinstance(sessions, AsyncSession):
-        return sessions.sync_session
-    if isinstance(sessions, async_sessionmaker):
+    if type(sessions).__name__ == "async_sessionmaker":
         raise ConfigurationError(
             "an async_sessionmaker shares its events with every other: guard each AsyncSession "
             "that it makes, or the sessionmaker given to it as sync_session_class"
         )
+    sessions = getattr(sessions, "sync_session", sessions)
     if not isinstance(sessions, Session | sessionmaker | scoped_session):
         raise ConfigurationError(
             f"{sessions!r} cannot be guarded: pass a Session, sessionmaker, scoped_session or "
