@@ -5,6 +5,7 @@ end did so because the office was given back. How often that was asked for is re
 own log of commands.
 """
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -20,6 +21,13 @@ from typing import NamedTuple
 
 import pytest
 
+from elector.core.identity import Candidate
+from elector.core.office import EndReason
+from elector.errors import OutcomeUnknown, StoreUnavailable
+from elector.runtime.farewell import Farewell
+from elector.stores import registry
+from elector.stores.port import Grant
+from elector.stores.registry import StoreUrl
 from tests.cli.scene import (
     ELECTION,
     ELECTOR,
@@ -33,7 +41,7 @@ from tests.cli.scene import (
     is_zombie,
     lives,
 )
-from tests.runtime.waiting import until
+from tests.runtime.waiting import soon, until
 from tests.runtime.witness import BEGIN, check, entries
 
 pytest.importorskip("redis")
@@ -174,9 +182,9 @@ def test_nothing_is_released_before_the_command_is_seen_to_end(
     try:
         first.send(signal.SIGKILL)
         until(lambda: is_zombie(job))
-        for _ in range(5):
-            assert far.ask_json("status", ELECTION)["leader"] == "first"
-        assert releases(server) == []
+        assert far.ask_json("status", ELECTION)["leader"] == "first"
+        for _ in range(50):
+            assert releases(server) == []
     finally:
         os.waitpid(job, WALL)
     far.works(second)
@@ -343,6 +351,62 @@ def test_a_store_that_comes_back_is_told(far: Scene, server: RedisServer) -> Non
     server.start()
     until(lambda: not far.survivors())
     assert reasons(far) == ["died"]
+
+
+class Unreliable:
+    """A store, and the function that opens it; each fails at first."""
+
+    def __init__(self) -> None:
+        self.opened: list[StoreUrl] = []
+        self.released: list[tuple[Grant, EndReason]] = []
+        self.described = 0
+        self._troubles = [StoreUnavailable("down"), OutcomeUnknown("perhaps")]
+
+    async def open(self, url: StoreUrl) -> "Unreliable":
+        self.opened.append(url)
+        if len(self.opened) == 1:
+            raise StoreUnavailable("down")
+        return self
+
+    async def release(self, grant: Grant, reason: EndReason) -> bool:
+        self.released.append((grant, reason))
+        return self._answer()
+
+    async def describe(self, _election: str) -> None:
+        self._answer()
+        self.described += 1
+
+    def _answer(self) -> bool:
+        if self._troubles:
+            raise self._troubles.pop(0)
+        return False
+
+
+@pytest.fixture
+def unreliable(monkeypatch: pytest.MonkeyPatch) -> Unreliable:
+    store = Unreliable()
+    monkeypatch.setattr(registry, "open_store", store.open)
+    return store
+
+
+WILL = {"store": ["far", "off"], "election": "x", "candidate": ["a", "1"], "token": 7, "ttl_ns": 8}
+
+
+def test_it_asks_until_it_has_an_answer(unreliable: Unreliable) -> None:
+    asyncio.run(Farewell(WILL).release())
+    assert unreliable.opened == [StoreUrl("far", "off")] * 2
+    assert unreliable.released == [(Grant("x", Candidate("a", "1"), 7, 8), EndReason.DIED)] * 3
+
+
+def test_it_tries_to_be_ready_until_it_is(unreliable: Unreliable) -> None:
+    async def scene() -> None:
+        ready = asyncio.create_task(Farewell(WILL).keep_ready())
+        await soon(lambda: unreliable.described or ready.done())
+        assert not ready.done()
+
+    asyncio.run(scene())
+    assert unreliable.described == 1
+    assert unreliable.released == []
 
 
 def test_it_gives_up_when_the_lease_is_over_anyway(far: Scene, server: RedisServer) -> None:
