@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -603,65 +602,3 @@ def test_a_thousand_elections_idle_cost_what_one_costs(tmp_path: Path) -> None:
             assert server.requests() - before <= 3
 
         corner.run(2, play)
-
-
-# -- together with etcdctl elect -------------------------------------------------------------------
-
-
-class Elect:
-    """``etcdctl elect``, which stands until it is told to go."""
-
-    def __init__(self, corner: Corner, election: str, name: str) -> None:
-        argv = corner.server.ctl_argv("elect", f"{corner.prefix}/{election}", name)
-        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-
-    async def won(self) -> None:
-        """Wait until it says that it leads: it prints its key and its name."""
-        assert self._process.stdout is not None
-        async with asyncio.timeout(DEADLINE_S):
-            await asyncio.to_thread(self._process.stdout.readline)
-
-    async def go(self) -> None:
-        """It resigns, as on Ctrl-C."""
-        self._process.terminate()
-        await asyncio.to_thread(self._process.wait, DEADLINE_S)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-
-
-def test_leadership_passes_between_elector_and_etcdctl(corner: Corner) -> None:
-    async def play(store: EtcdStore, other: EtcdStore) -> None:
-        who, ear, seen = candidate("elector"), Ear(), Ear()
-        await other.watch("nightly", seen)
-        await store.watch("nightly", ear, who)
-        grant = await lead(store, "nightly", who)
-        elect = Elect(corner, "nightly", "go")
-        try:
-
-            async def waits() -> bool:
-                return (await other.describe("nightly")).waiting == ("go",)
-
-            await until(waits)
-            assert (await other.describe("nightly")).leader == "elector"
-            await store.release(grant, DONE)
-            await elect.won()
-            record = await other.describe("nightly")
-            assert (record.leader, record.waiting) == ("go", ())
-            answer = await store.acquire("nightly", who, TTL_NS)
-            assert isinstance(answer, Occupied)
-            assert answer.leader == "go"
-            assert answer.token > grant.token
-            await ear.until(led("go", answer.token))
-            await elect.go()
-            await ear.until(vacant(answer.token))
-            again = await lead(store, "nightly", who)
-            assert again.token > answer.token
-            await seen.until(led("elector", again.token))
-        finally:
-            elect.kill()
-
-    corner.run(2, play)

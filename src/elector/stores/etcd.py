@@ -70,6 +70,7 @@ from elector.stores.etcd_view import (
 from elector.stores.gather import Gathered
 from elector.stores.port import (
     Ask,
+    Finding,
     Grant,
     Granted,
     Notify,
@@ -103,6 +104,13 @@ async def open_store(url: StoreUrl) -> "EtcdStore":
         await store.close()
         raise
     return store
+
+
+async def diagnose(url: StoreUrl) -> list[Finding]:
+    """What ``elector doctor`` looks at; see `elector.stores.etcd_diagnosis`."""
+    from elector.stores.etcd_diagnosis import diagnose as look
+
+    return await look(url)
 
 
 class EtcdStore:
@@ -280,15 +288,16 @@ class EtcdStore:
         except asyncio.CancelledError:
             self._sessions.doubt(claim)
             raise
-        if isinstance(taken, OutcomeUnknown):
-            self._sessions.doubt(claim)
-            raise taken
-        if isinstance(taken, BaseException):
+        if isinstance(taken, LeaseGone):
             self._sessions.drop(claim)
-            if not isinstance(taken, LeaseGone):
-                raise taken
             self._sessions.ended(session)
             return view
+        if isinstance(taken, BaseException):
+            if isinstance(taken, StoreUnavailable):
+                self._sessions.drop(claim)
+            else:
+                self._sessions.doubt(claim)
+            raise taken
         won, view, term = taken
         if won:
             claim.token = view.token

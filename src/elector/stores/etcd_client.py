@@ -8,9 +8,10 @@ out", after which the abandoned request may still be carried out seconds later.
 
 import asyncio
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qs, unquote
 
 import grpc
@@ -20,6 +21,8 @@ import msgspec
 from elector.errors import ConfigurationError, OutcomeUnknown, StoreError, StoreUnavailable
 from elector.stores.etcd_wire import message, path, request_type, response_type
 from elector.stores.registry import StoreUrl
+
+T = TypeVar("T")
 
 PATIENCE_S = 5.0
 _DIAL_S = 1.0
@@ -34,6 +37,7 @@ _OPTIONS = (
     ("grpc.keepalive_timeout_ms", 3_000),
 )
 _TOKEN_IS_OLD = ("invalid auth token", "revision of auth store is old")
+_LENGTHY = re.compile(r"^failed to connect.*last error: \w+: |ipv[46]:\S+: ")
 _REFUSED = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
@@ -45,6 +49,27 @@ _REFUSED = {
     grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.UNIMPLEMENTED,
 }
+
+
+async def heard(answer: Awaitable[T]) -> T:
+    """Wait for gRPC.
+
+    A connection that is given up cancels everything that is under way on it, and gRPC lets its
+    callers believe that they were cancelled themselves: to them it is a broken connection.
+    """
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise broken("the connection was given up") from None
+
+
+def broken(why: str) -> grpc.aio.AioRpcError:
+    """The error of a connection that cannot be used."""
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, why)
 
 
 class LeaseGone(StoreUnavailable):
@@ -164,7 +189,7 @@ class Line(msgspec.Struct):
             request_serializer=request_type(method).SerializeToString,
             response_deserializer=response_type(method).FromString,
         )
-        return await call(request, timeout=patience_s, metadata=self.metadata())
+        return await heard(call(request, timeout=patience_s, metadata=self.metadata()))
 
 
 class Endpoints:
@@ -184,6 +209,10 @@ class Endpoints:
         """An endpoint does not do its work: the next connection goes to the next one."""
         if self._at(self._next) == endpoint:
             self._next += 1
+
+    def only(self, endpoint: str) -> Settings:
+        """The settings, with one endpoint."""
+        return msgspec.structs.replace(self.settings, endpoints=(endpoint,))
 
     def _at(self, number: int) -> str:
         return self.settings.endpoints[number % len(self.settings.endpoints)]
@@ -215,12 +244,7 @@ class Endpoints:
     async def _greet(self, line: Line) -> Line:
         line.status = await line.once("Status", message("StatusRequest"), _DIAL_S)
         if not line.status.leader:
-            raise grpc.aio.AioRpcError(
-                grpc.StatusCode.UNAVAILABLE,
-                grpc.aio.Metadata(),
-                grpc.aio.Metadata(),
-                "this member has no leader",
-            )
+            raise broken("this member has no leader")
         await self.authenticate(line)
         return line
 
@@ -262,7 +286,7 @@ def _contents(file: str | None) -> bytes | None:
 def _reason(error: grpc.aio.AioRpcError) -> str:
     text = str(error.details() or error.code().name).removeprefix("etcdserver: ")
     # gRPC says it at length, with the address once more, and the cause last.
-    return text.rpartition("last error: UNAVAILABLE: ")[2].partition("\n")[0]
+    return _LENGTHY.sub("", text).partition("\n")[0]
 
 
 class Client:
@@ -353,11 +377,3 @@ def _refusal(code: grpc.StatusCode, reason: str, name: str) -> StoreError:
             "ETCDCTL_PASSWORD"
         )
     return StoreUnavailable(f"{name} refused: {reason}")
-
-
-async def finished(tasks: Sequence["asyncio.Task[Any]"]) -> None:
-    """Cancel tasks and wait for their end."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)

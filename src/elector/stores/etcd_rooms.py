@@ -15,7 +15,7 @@ import grpc.aio
 from elector.clock import now_ns
 from elector.core.identity import Candidate
 from elector.errors import StoreError, StoreUnavailable
-from elector.stores.etcd_client import Client, Line
+from elector.stores.etcd_client import Client, Line, heard
 from elector.stores.etcd_view import Keys, View
 from elector.stores.etcd_wire import message
 from elector.stores.port import Ask, Change
@@ -141,7 +141,7 @@ class _Stream:
 
     async def send(self, **request: Any) -> None:
         async with self._writing:
-            await self.call.write(message("WatchRequest", **request))
+            await heard(self.call.write(message("WatchRequest", **request)))
 
 
 class Rooms:
@@ -239,7 +239,7 @@ class Rooms:
 
     async def _listen(self, stream: _Stream) -> None:
         try:
-            while (answer := await stream.call.read()) is not grpc.aio.EOF:
+            while (answer := await heard(stream.call.read())) is not grpc.aio.EOF:
                 self._hear(answer)
         except grpc.aio.AioRpcError:
             pass

@@ -26,7 +26,7 @@ from elector.clock import now_ns
 from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
 from elector.errors import OutcomeUnknown, StoreError
-from elector.stores.etcd_client import Client, Line
+from elector.stores.etcd_client import Client, Line, heard
 from elector.stores.etcd_wire import delete, message
 from elector.stores.gather import Gathered
 
@@ -196,9 +196,9 @@ class Sessions:
         beats: dict[int, Beat] = {}
         try:
             for lease in leases:
-                await call.write(message("LeaseKeepAliveRequest", ID=lease))
+                await heard(call.write(message("LeaseKeepAliveRequest", ID=lease)))
             while len(beats) < len(leases):
-                lease, beat = _heard(await call.read())
+                lease, beat = _beat_of(await heard(call.read()))
                 beats[lease] = beat
         except BaseException:
             self._hang_up()
@@ -370,7 +370,7 @@ class Sessions:
         return bool(self._claims)
 
 
-def _heard(answer: Any) -> tuple[int, Beat]:
+def _beat_of(answer: Any) -> tuple[int, Beat]:
     if answer is grpc.aio.EOF:
         raise EOFError
     return answer.ID, Beat(answer.TTL > 0, answer.header.raft_term)
