@@ -1,7 +1,7 @@
 """A store in memory that is reached as over a network: its requests take turns of the loop.
 
 It is sound: requests are carried out in the order in which they were sent, also those whose
-caller no longer waits. The broken ones in `broken.py` are made from it.
+caller no longer waits. The broken ones are made from it.
 """
 
 import asyncio

@@ -13,10 +13,12 @@ from elector.stores.memory import MemoryStore
 from elector.stores.port import Record, Store
 from elector.testing.stores import LAWS, Law, LawBroken, check_store
 from tests.stores.worlds import Clock
-from tests.testing.broken import BROKEN, EachHasItsOwn
+from tests.testing import broken_news, broken_offices, broken_replies
+from tests.testing.breaking import BROKEN
 from tests.testing.remote import Remote
 
 BY_NAME: dict[str, Law] = {law.__name__: law for law in LAWS}
+BUGS = (broken_offices, broken_replies, broken_news)
 CASES = [(kind, law) for kind, laws in BROKEN.items() for law in laws]
 
 
@@ -49,6 +51,7 @@ def test_a_broken_store_is_caught_by_the_law_it_breaks(
 def test_every_law_has_caught_somebody() -> None:
     caught = {law for laws in BROKEN.values() for law in laws}
     assert caught == set(BY_NAME)
+    assert {kind.__module__ for kind in BROKEN} == {module.__name__ for module in BUGS}
 
 
 def test_the_store_that_the_broken_ones_are_made_of_is_sound(tmp_path: Path) -> None:
@@ -105,7 +108,7 @@ def test_no_secret_is_in_the_report() -> None:
 def test_all_broken_laws_are_in_the_report_if_one_asks_for_it(tmp_path: Path) -> None:
     clock = Clock()
     laws = [BY_NAME[name] for name in ("exclusion", "batch", "race")]
-    opened = opener(EachHasItsOwn, tmp_path, clock)
+    opened = opener(broken_offices.EachHasItsOwn, tmp_path, clock)
     report = check_store(opened, laws=laws, advance=clock.advance, stop=False)
     assert (report.of("broken"), report.of("holds")) == (["exclusion", "race"], ["batch"])
     assert "  exclusion  broken: a was granted token 1 while somebody else led" in str(report)

@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from elector.stores.port import Store
 from elector.testing.stores import LawBroken, store_machine
 from tests.stores.worlds import Clock
-from tests.testing import broken
+from tests.testing import broken_news, broken_offices
 from tests.testing.remote import Remote
 
 FOUND = settings(
@@ -34,19 +34,19 @@ def opener(kind: type[Remote], name: object, clock: Clock) -> Callable[[], Await
 @pytest.mark.parametrize(
     "kind",
     [
-        broken.EachHasItsOwn,
-        broken.NamesakesAreOne,
-        broken.ForgetsTokensWhenClosed,
-        broken.OneTokenForAll,
-        broken.NewTokenForWhoAsksAgain,
-        broken.RenewsWithoutLookingAtTheToken,
-        broken.ReleasesForNamesakes,
-        broken.GivesUpWhenClosed,
-        broken.HalfALease,
-        broken.RenewsNothing,
-        broken.DoesNotProlongWhoAsksAgain,
-        broken.SameTokenForWhoComesBack,
-        broken.StaleReplica,
+        broken_offices.EachHasItsOwn,
+        broken_offices.NamesakesAreOne,
+        broken_offices.ForgetsTokensWhenClosed,
+        broken_offices.OneTokenForAll,
+        broken_offices.NewTokenForWhoAsksAgain,
+        broken_offices.RenewsWithoutLookingAtTheToken,
+        broken_offices.ReleasesForNamesakes,
+        broken_offices.GivesUpWhenClosed,
+        broken_offices.HalfALease,
+        broken_offices.RenewsNothing,
+        broken_offices.DoesNotProlongWhoAsksAgain,
+        broken_offices.SameTokenForWhoComesBack,
+        broken_news.StaleReplica,
     ],
 )
 def test_a_broken_store_is_found_out(tmp_path: Path, kind: type[Remote]) -> None:
