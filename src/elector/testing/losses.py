@@ -255,7 +255,7 @@ async def closes_clean(place: Place) -> str:
 def _turns() -> "itertools.chain[int]":
     """How many turns a request is given: each number at first, then growing ones."""
     growing = itertools.accumulate(
-        itertools.repeat(0), lambda last, _: last + max(1, last // 6), initial=_EVERY_TURN
+        itertools.repeat(0), lambda last, _: last + last // 3, initial=_EVERY_TURN
     )
     return itertools.chain(range(_EVERY_TURN), growing)
 
