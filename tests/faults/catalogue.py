@@ -36,6 +36,7 @@ class Scene(msgspec.Struct, frozen=True):
         chance: draws what is left open.
         length: how long the fault is to last.
         leader: who leads now.
+        brief: how long a brief fault is, at least and at most, as parts of the budget.
     """
 
     site: Site
@@ -45,6 +46,7 @@ class Scene(msgspec.Struct, frozen=True):
     chance: Random
     length: Length
     leader: str
+    brief: tuple[float, float]
 
     @property
     def follower(self) -> str:
@@ -55,7 +57,7 @@ class Scene(msgspec.Struct, frozen=True):
     def seconds(self) -> float:
         """For how long, drawn anew each time."""
         if self.length == "brief":
-            return self.chance.uniform(0.1, 0.75) * self.timing.outage_budget_ns() / SECOND_NS
+            return self.chance.uniform(*self.brief) * self.timing.outage_budget_ns() / SECOND_NS
         return self.timing.ttl_ns / SECOND_NS + self.chance.uniform(0.2, 1.0)
 
     def wires(self) -> Sequence[Proxy]:

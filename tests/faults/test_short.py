@@ -76,6 +76,7 @@ def test_no_promise_is_broken(store: str, tmp_path: Path) -> None:
         pytest.skip(f"{store} is not there: {why}")
     named = {fault.name: fault for fault in CATALOGUE}
     deals = [(named[name], length) for name, length in _SHARES[store]]
-    report = carry_out(Plan(store, len(deals), _SEED, deals=deals), tmp_path)
+    # Shorter than in earnest: what is left of the budget is for a machine that has more to do.
+    report = carry_out(Plan(store, len(deals), _SEED, deals=deals, brief=(0.1, 0.4)), tmp_path)
     assert report.violations == [], f"seed {_SEED}, evidence in {report.evidence}"
     assert len(report.cycles) == len(deals)

@@ -1,5 +1,6 @@
 """The trial of one store: fault after fault, and after each one a judgement."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -10,7 +11,7 @@ from random import Random
 from msgspec.structs import replace
 
 from elector.clock import now_ns
-from elector.core.duration import SECOND_NS, format_duration
+from elector.core.duration import SECOND_NS
 from elector.core.timing import LeaseTiming
 from elector.demo.ledger import Entry
 from elector.demo.report import Stay
@@ -44,6 +45,7 @@ class Plan:
         cycles: how many faults.
         seed: draws them.
         deals: these faults instead of those that the seed would draw.
+        brief: how long a brief fault is, at least and at most, as parts of the budget.
         environment: what the candidates are to find in theirs.
     """
 
@@ -54,10 +56,11 @@ class Plan:
         seed: int,
         *,
         deals: list[Deal] | None = None,
+        brief: tuple[float, float] = (0.1, 0.75),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.store, self.cycles, self.seed = store, cycles, seed
-        self.deals, self.environment = deals, environment or {}
+        self.deals, self.brief, self.environment = deals, brief, environment or {}
 
 
 def carry_out(plan: Plan, directory: Path, told: Told = lambda _: None) -> StoreReport:
@@ -71,11 +74,12 @@ def carry_out(plan: Plan, directory: Path, told: Told = lambda _: None) -> Store
     ):
         environment = {**site.environment, **plan.environment}
         with Company(directory, TTL, site.urls, environment) as company:
-            trial = Trial(site, company, evidence, timing, chance)
+            trial = Trial(site, company, evidence, timing, chance, plan.brief)
             try:
                 trial.play(islice(plan.deals or deck(site, chance), plan.cycles), told)
             except Stuck as stuck:
                 trial.blame(str(stuck))
+                trial.notice_departures()  # which is perhaps why
         trial.blame(*evidence.problems())
         tenures = evidence.tenures()
         return StoreReport(
@@ -104,11 +108,12 @@ class Trial:
         evidence: Evidence,
         timing: LeaseTiming,
         chance: Random,
+        brief: tuple[float, float],
     ) -> None:
         self.cycles: list[Cycle] = []
         self.violations: list[str] = []
         self._site, self._company, self._evidence = site, company, evidence
-        self._timing, self._chance = timing, chance
+        self._timing, self._chance, self._brief = timing, chance, brief
 
     def blame(self, *problems: str) -> None:
         """Note what is wrong, once, and in which cycle it was seen first."""
@@ -139,6 +144,7 @@ class Trial:
             chance=self._chance,
             length=length,
             leader=leader.replica,
+            brief=self._brief,
         )
         with lateness() as late:
             began = now_ns()
@@ -171,8 +177,9 @@ class Trial:
             cycle = replace(cycle, needless=True)
             self.blame(
                 f"{cycle.leader} lost its office (token {cycle.token}) without need: "
-                f"{cycle.fault}, {cycle.length}, {format_duration(cycle.lasted_ns)} of "
-                f"{format_duration(self._timing.outage_budget_ns())}"
+                f"{cycle.fault}, {cycle.length}, {_ms(cycle.lasted_ns)} of "
+                f"{_ms(self._timing.outage_budget_ns())}; the machine was late by up to "
+                f"{_ms(cycle.late_ns)}, its load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs"
             )
         self.cycles.append(cycle)
 
@@ -191,7 +198,7 @@ class Trial:
         """Wait until somebody works whose tenure is new, or has been prolonged since then."""
 
         def found() -> Entry | None:
-            self._notice_departures()
+            self.notice_departures()
             last = self._evidence.last_entry()
             if last is None or last.at <= since or last.token <= above:
                 return None
@@ -205,7 +212,7 @@ class Trial:
         """See that all candidates stand."""
 
         def all_stand() -> bool:
-            self._notice_departures()
+            self.notice_departures()
             for name in self._company.missing:
                 self._company.start(name)
             return not self._company.leaving and all(map(self._stands, NAMES))
@@ -216,7 +223,8 @@ class Trial:
         said = self._evidence.said(self._company.pid(name))
         return any(line.did == "standing" for line in said)
 
-    def _notice_departures(self) -> None:
+    def notice_departures(self) -> None:
+        """See who has ended by itself; that is a violation, unless its work was ended."""
         for name, code in self._company.departures().items():
             if not is_expected(code):
                 words = self._company.last_words(name)
@@ -247,6 +255,10 @@ def lateness() -> Iterator[list[int]]:
     finally:
         done.set()
         thread.join()
+
+
+def _ms(ns: int) -> str:
+    return f"{ns // 1_000_000} ms"
 
 
 def _longest_vacancy(tenures: Sequence[Stay]) -> int | None:

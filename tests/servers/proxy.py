@@ -34,7 +34,7 @@ class Proxy:
         self._open: set[asyncio.Task[None]] = set()
         self._broken: set[asyncio.Task[None]] = set()  # those that something has been lost from
         self._mute = False
-        self._listening: asyncio.Task[None] | None = None
+        self._door: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         # Holds the port while nobody listens on it: a refused client is refused by the kernel.
@@ -97,15 +97,24 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(on_the_loop(), self._loop).result(_PATIENCE_S)
 
     def _listen(self) -> None:
-        if self._listening is None:
-            door = _bound(self.port)
-            door.listen(128)
-            self._listening = self._loop.create_task(self._welcome(door))
+        if self._door is None:
+            self._door = _bound(self.port)
+            self._door.listen(128)
+            self._loop.add_reader(self._door, self._welcome, self._door)
 
     def _stop_listening(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            self._listening = None
+        if self._door is not None:
+            self._loop.remove_reader(self._door)
+            self._door.close()
+            self._door = None
+
+    def _welcome(self, door: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it has gone again already
+            client, _ = door.accept()
+            client.setblocking(False)
+            connection = self._loop.create_task(self._serve(client))
+            self._open.add(connection)
+            connection.add_done_callback(self._forget)
 
     def _fall_silent(self) -> None:
         self._mute = True
@@ -128,15 +137,6 @@ class Proxy:
         self._reset_all()
         while self._open:
             await asyncio.wait(self._open)
-
-    async def _welcome(self, door: socket.socket) -> None:
-        with door:
-            while True:
-                client, _ = await self._loop.sock_accept(door)
-                client.setblocking(False)
-                connection = self._loop.create_task(self._serve(client))
-                self._open.add(connection)
-                connection.add_done_callback(self._forget)
 
     def _forget(self, connection: asyncio.Task[None]) -> None:
         self._open.discard(connection)
