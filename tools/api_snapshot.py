@@ -1,4 +1,4 @@
-"""The public API as text: what `elector` and `elector.fencing` export, sorted, with signatures.
+"""The public API as text: what `elector`, its guards and its conformance kit export, sorted, with signatures.
 
 ::
 
@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 SNAPSHOT = Path(__file__).parent.parent / "tests" / "api" / "public.txt"
-ROOMS = ("elector", "elector.fencing")
+ROOMS = (
+    *("elector", "elector.fencing", "elector.testing.stores"),
+    *(
+        f"elector.fencing.{guard}"
+        for guard in ("etcd", "http", "objects", "postgresql", "redis", "sqlalchemy")
+    ),
+)
 
 # A type is public by its name; where it is defined is our business.
 _HOME = re.compile(
