@@ -1,4 +1,4 @@
-"""The public API as text: what `elector`, its guards and its conformance kit export, sorted, with signatures.
+"""The public API as text: Elector, its guards, its conformance kit; sorted, with signatures.
 
 ::
 
