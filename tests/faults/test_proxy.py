@@ -207,7 +207,9 @@ def test_mute_accepts_and_says_nothing(proxy: Proxy, client: socket.socket) -> N
 
 
 def test_a_server_that_is_not_there_is_a_reset() -> None:
-    with Proxy(free_port()) as proxy:
-        client = socket.create_connection(("127.0.0.1", proxy.port), _PATIENCE_S)
-        with client, pytest.raises(ConnectionResetError):
-            client.recv(1000)
+    with (
+        Proxy(free_port()) as proxy,
+        pytest.raises(ConnectionResetError),
+        socket.create_connection(("127.0.0.1", proxy.port), _PATIENCE_S) as client,
+    ):
+        client.recv(1000)
