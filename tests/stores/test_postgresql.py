@@ -85,9 +85,9 @@ def refusal(url: str | StoreUrl) -> ElectorError:
 # -- the kit -----------------------------------------------------------------------------------
 
 
-def test_it_holds_every_law(url: str) -> None:
-    report = check_store(url)
-    assert report.of("unsupported") == []
+def test_it_holds_every_law(server: PostgresServer, url: str) -> None:
+    report = check_store(url, restart=server.restart)
+    assert report.of("unsupported") + report.of("untried") == []
 
 
 def test_it_does_what_a_naive_store_does(url: str) -> None:
@@ -400,6 +400,12 @@ def test_a_url_that_is_none(server: PostgresServer) -> None:
         assert isinstance(refusal(server.url + wrong), ConfigurationError)
     error = refusal(f"postgresql://elector:{PASSWORD}@127.0.0.1:port/app")
     assert isinstance(error, ConfigurationError)
+    assert "correct the part of the URL" in str(refusal(f"{server.url}?tabel=x"))
+    for missing in (
+        f"{server.url}?sslmode=verify-full&sslrootcert=/nowhere",
+        f"postgresql://elector:{PASSWORD}@/app?host=/nowhere",
+    ):
+        assert "that the URL names" in str(refusal(missing))
 
 
 def test_a_password_from_the_usual_places(

@@ -309,8 +309,7 @@ class PostgresStore:
 
     async def ask(self, ask: Ask) -> None:
         """Leave a request with the election, and announce it; too late, it is dropped."""
-        async with self._turn:
-            link = await self._kept.get()
+        link = await self._link()
         await self._request("ask", ask.election, ask.token, ask.heir, link.channel)
 
     # -- reading -------------------------------------------------------------------------

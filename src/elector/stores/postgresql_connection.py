@@ -7,6 +7,8 @@ with its connection.
 
 import asyncio
 import re
+import socket
+import ssl
 from collections.abc import Coroutine
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
@@ -30,6 +32,7 @@ PATIENCE_S = 5.0
 
 _PREFIX = re.compile(r"(?:(?P<schema>[A-Za-z_][\w$]{0,62})\.)?(?P<prefix>[A-Za-z_][\w$]{0,47})")
 _LEAST_VERSION = 130_000
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
 _TRIALS = 3
 _TRIAL_S = 1.0
 _SHARED = (
@@ -140,7 +143,7 @@ async def connect(address: Address) -> Connection:
     if "target_session_attrs" in address.dsn:
         several = {}
     try:
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             address.dsn,
             timeout=CONNECT_PATIENCE_S,
             max_cached_statement_lifetime=0,
@@ -148,7 +151,7 @@ async def connect(address: Address) -> Connection:
             **several,
         )
     except asyncpg.ClientConfigurationError as error:
-        raise ConfigurationError(f"{address} cannot be used: {error}") from None
+        raise ConfigurationError(f"{address} cannot be used: {_first_line(error)}") from None
     except TimeoutError:
         raise StoreUnavailable(
             f"{address} does not answer within {CONNECT_PATIENCE_S:g} s; is the server running, "
@@ -156,6 +159,16 @@ async def connect(address: Address) -> Connection:
         ) from None
     except asyncpg.PostgresError as error:
         raise refused(error, address) from None
+    except ssl.SSLError as error:
+        raise StoreUnavailable(
+            f"{address} is not trusted: {_first_line(error)}; name who signed the server's "
+            "certificate with sslrootcert="
+        ) from None
+    except (FileNotFoundError, PermissionError) as error:
+        raise StoreUnavailable(
+            f"{address} cannot be reached: {_first_line(error)}; correct the socket or the "
+            "certificates that the URL names"
+        ) from None
     except (OSError, asyncpg.InterfaceError) as error:
         raise StoreUnavailable(
             f"{address} cannot be reached: {_first_line(error)}; start the server, or correct "
@@ -166,6 +179,19 @@ async def connect(address: Address) -> Connection:
         raise ConfigurationError(
             f"{address} is not a URL of PostgreSQL: write postgresql://user@host:5432/database"
         ) from None
+    _keep_alive(connection)
+    return connection
+
+
+def _keep_alive(connection: Connection) -> None:
+    """Find out that the other end is gone even while nobody asks it anything."""
+    line = connection._transport.get_extra_info("socket")  # noqa: SLF001 - there is no other way
+    if line is None or line.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def introduce(connection: Connection) -> Server:
@@ -304,6 +330,7 @@ _REMEDIES = {
     "3D000": "create it with createdb, or correct the database in the URL",
     "3F000": "create the schema, or correct table= in the URL",
     "42501": "have its owner grant what `elector doctor` prints",
+    "42704": "correct the part of the URL behind the ?",
     "42P01": "somebody has dropped the tables: restore them from a good copy",
     "42703": _WRONG_TABLE,
     "42804": _WRONG_TABLE,

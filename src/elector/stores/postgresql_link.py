@@ -151,10 +151,10 @@ async def find_tables(
 
 async def _create(connection: Connection, address: Address, server: Server) -> None:
     tables = tables_to_make(address, server)
-    # Statements that are sent together are one transaction.
-    script = f"SELECT pg_advisory_xact_lock({_CREATION}); {tables.ddl()}"
+    # Statements that are sent together are one transaction. Others may be at it just now.
+    script = f"SELECT set_config('lock_timeout', '4s', true), pg_advisory_xact_lock({_CREATION});"
     try:
-        await bounded(connection, connection.execute(script), PATIENCE_S)
+        await bounded(connection, connection.execute(script + tables.ddl()), PATIENCE_S)
     except asyncpg.DuplicateTableError:
         pass  # somebody else was first
     except asyncpg.InsufficientPrivilegeError:
