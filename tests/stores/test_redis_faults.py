@@ -105,6 +105,27 @@ def test_a_reply_that_was_lost_leaves_the_outcome_unknown_and_is_found_again(
     play_out(play, server.url_via(proxy.port), server.url)
 
 
+def test_a_connection_that_is_reset_before_the_reply_leaves_the_outcome_unknown(
+    server: RedisServer, proxy: Proxy
+) -> None:
+    async def play(far: Store, near: Store) -> None:
+        who = candidate("a")
+        await lead(far, "warm-up", who)
+        proxy.cut("down")
+        asked = asyncio.create_task(far.acquire("nightly", who, TTL_NS))
+        async with asyncio.timeout(DEADLINE_S):
+            while (await near.describe("nightly")).leader is None:
+                pass
+        proxy.reset()
+        with pytest.raises(OutcomeUnknown, match="is unknown"):
+            await asked
+        proxy.heal()
+        token = (await near.describe("nightly")).token
+        assert (await insist(far, "nightly", who)).token == token
+
+    play_out(play, server.url_via(proxy.port), server.url)
+
+
 def test_a_request_that_did_not_arrive_did_not_happen(server: RedisServer, proxy: Proxy) -> None:
     async def play(far: Store, near: Store) -> None:
         who = candidate("a")
