@@ -94,8 +94,8 @@ class S3Server:
             with contextlib.suppress(urllib.request.HTTPError):  # it is there already
                 urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
             # For the first seconds a write with a condition waits, and one without does not.
-            with contextlib.suppress(obstore.exceptions.AlreadyExistsError):
-                obstore.put(client, "ready", b"", mode="create")
+            there = obstore.put(client, "ready", b"")
+            obstore.put(client, "ready", b"now", mode={"e_tag": there["e_tag"]})
             return True
         return False
 

@@ -194,9 +194,7 @@ class Bucket:
         """
         try:
             async with asyncio.timeout(PATIENCE_S):
-                entries = await self._sent(
-                    obstore.list(self._client, folder or None).collect_async()
-                )
+                entries = await self._sent(obstore.list(self._client, folder).collect_async())
         except TimeoutError:
             raise StoreUnavailable(self._in_words("did not answer in time")) from None
         except FileNotFoundError as error:
@@ -290,12 +288,18 @@ def _certainly_not(error: Exception, spot: Spot) -> bool:
     status = _status(error)
     if status is not None:
         return 400 <= status < 500 and status != 408  # noqa: PLR2004 - of HTTP
-    return "kind: Connect" in str(error)
+    return _failure(error) == "Connect"
 
 
 def _status(error: Exception) -> int | None:
     found = re.search(r"status code: (\d{3})|\bstatus: (\d{3})", str(error))
     return None if found is None else int(found[1] or found[2])
+
+
+def _failure(error: Exception) -> str:
+    """What the HTTP client calls it: Connect is never said of a connection that was there."""
+    found = re.search(r"HttpError \{\s*kind: (\w+)", str(error))
+    return "" if found is None else found[1]
 
 
 def _never_asked(error: Exception, spot: Spot) -> bool:
@@ -315,9 +319,9 @@ def _why(error: Exception, spot: Spot) -> str:
     if status is not None:
         said = _REFUSALS.get("SlowDown" if "SlowDown" in named else status, _OTHERWISE)
         return said.format(named=named, rights=_RIGHTS[spot.scheme])
-    if "kind: Connect" in text:
+    if _failure(error) == "Connect":
         return "cannot be reached: check the endpoint, and whether it is up"
-    return "did not answer in time" if "kind: Timeout" in text else "broke the connection off"
+    return "did not answer in time" if _failure(error) == "Timeout" else "broke the connection off"
 
 
 _REFUSED = "refuses us ({named}): check the credentials, and {rights}"

@@ -216,7 +216,7 @@ def stem_of(election: str) -> str:
     if len(stem) <= _LONGEST_STEM:
         return stem
     digest = hashlib.sha256(election.encode()).hexdigest()
-    return f"{stem[: _LONGEST_STEM - len(digest)]}~{digest}"
+    return f"{stem[: _LONGEST_STEM - len(digest) - 1]}~{digest}"
 
 
 def utc() -> str:

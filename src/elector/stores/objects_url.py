@@ -6,12 +6,12 @@
     gs://bucket[/prefix][?poll=1s]
     az://container[/prefix][?account=name&poll=1s]
 
-Credentials are never part of the URL. They come from where each client library looks for them:
-for S3 ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, a web identity or container token, the
-profile ``AWS_PROFILE`` of ``~/.aws/credentials`` (keys only), or the machine's own role; for
-Google ``GOOGLE_APPLICATION_CREDENTIALS`` or what gcloud has left; for Azure
-``AZURE_STORAGE_ACCOUNT_NAME`` with ``AZURE_STORAGE_ACCOUNT_KEY`` or a token. An ``endpoint``
-that begins with ``http://`` is spoken to without TLS, no other is.
+Without a prefix it is ``elector``. Credentials are never part of the URL. They come from where
+each client library looks for them: for S3 ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, a
+web identity or container token, the profile ``AWS_PROFILE`` of ``~/.aws/credentials`` (keys only),
+or the machine's own role; for Google ``GOOGLE_APPLICATION_CREDENTIALS`` or what gcloud has left;
+for Azure ``AZURE_STORAGE_ACCOUNT_NAME`` with ``AZURE_STORAGE_ACCOUNT_KEY`` or a token. An
+``endpoint`` that begins with ``http://`` is spoken to without TLS, no other is.
 """
 
 import configparser
@@ -45,7 +45,7 @@ _OPTIONS = {
     "az": frozenset({"endpoint", "account", "poll"}),
 }
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
-_PREFIX_FORM = re.compile(r"[A-Za-z0-9._=/-]{0,200}")
+_PREFIX_FORM = re.compile(r"[A-Za-z0-9._=/-]{1,200}")
 
 # A conditional write that is sent twice refuses itself, and nobody may wait for three minutes.
 _NEVER_AGAIN: "RetryConfig" = {"max_retries": 0, "retry_timeout": timedelta(seconds=PATIENCE_S)}
@@ -57,7 +57,7 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scheme: s3, gs or az.
         bucket: its name; on Azure it is called a container.
-        prefix: of every object of ours, without slashes at its ends; it may be empty.
+        prefix: of every object of ours, without slashes at its ends.
         endpoint: other than the cloud's own.
         region: of S3.
         account: of Azure.
@@ -79,7 +79,7 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
 
     def path(self, name: str) -> str:
         """The name of an object under the prefix."""
-        return f"{self.prefix}/{name}" if self.prefix else name
+        return f"{self.prefix}/{name}"
 
     def client(self) -> Client:
         """A client that never tries anything twice. It sends nothing yet."""
@@ -141,7 +141,7 @@ def spot_of(url: StoreUrl) -> Spot:
     """
     address, _, query = url.rest.partition("?")
     bucket, _, rest = address.partition("/")
-    prefix = "/".join(part for part in unquote(rest).split("/") if part) if rest else _PREFIX
+    prefix = "/".join(part for part in unquote(rest).split("/") if part) or _PREFIX
     if "@" in bucket or ":" in bucket:
         raise ConfigurationError(
             f"{url}: a bucket's URL names no user; credentials come from the environment"
