@@ -41,12 +41,25 @@ def build(mutant: Mutant) -> Build:
     if mutant.module is raft:
         return Build(raft=mutated(raft, mutant.old, mutant.new).Raft)
     if mutant.module is lease:
-        return Build(lease=mutated(lease, mutant.old, mutant.new).LeaseCandidate)
+        candidate = mutated(lease, mutant.old, mutant.new).LeaseCandidate
+        return Build(lease=candidate, register=_register(mutant))
     if mutant.module is store:
         return Build(register=mutated(store, mutant.old, mutant.new).Register)
     if mutant.module is lease_world:
         return Build(candidates=mutated(lease_world, mutant.old, mutant.new).Candidates)
-    return Build()
+    return Build(register=_register(mutant))
+
+
+def _register(mutant: Mutant) -> store.MakeRegister:
+    """Where observers expire a lease, a store that does not prolong for one that asks again.
+
+    Ours does, which makes up for a candidate that does not know what it has asked before.
+    """
+
+    def not_prolonging(model: store.Model, ttl_ns: int) -> store.Register:
+        return store.Register(model._replace(prolongs=False), ttl_ns)
+
+    return not_prolonging if store.model_named(mutant.world.store).observed else store.Register
 
 
 def by_simulation(mutant: Mutant, seeds: int = _SEEDS, first: int = FIRST_SEEDS) -> Catch | None:

@@ -70,7 +70,6 @@ MODELS: dict[str, Model] = {
     ),
     "s3": Model(
         "no clock and no push: a record seen unchanged for its duration has expired",
-        prolongs=False,
         announces=False,
         pushes=False,
         ordered=False,
