@@ -83,7 +83,7 @@ def findings(url: str) -> dict[str, Finding]:
         ("valkey://db:7000/3?prefix=teams.a", "db:7000"),
         ("redis://[::1]:7000/0", "[::1]:7000"),
         ("redis://u:p%40ss@db/0", "db:6379"),
-        ("rediss://db/0?ca=/etc/ca.pem", "db:6379"),
+        (f"rediss://db/0?ca={__file__}", "db:6379"),
         ("redis://s1,s2:1,s3/0?sentinel=main", "s1:26379,s2:1,s3:26379 (Sentinel, main)"),
     ],
 )
@@ -115,7 +115,8 @@ def test_what_a_url_says_is_what_is_used(monkeypatch: pytest.MonkeyPatch) -> Non
         ("redis://db?sentinel=", "is empty"),
         ("redis://db?prefx=a", "'prefx' is no option"),
         ("redis://db?prefix={a}", "prefix '{a}' cannot be used"),
-        ("redis://db?ca=x.pem", "belong to rediss://"),
+        ("redis://db?ca=x.pem", "ca= belongs to rediss://"),
+        ("rediss://db?ca=/no/ca.pem", "ca=/no/ca.pem cannot be read"),
         ("redis://u:hunter2@db/zero?sentinel_password=hunter2", "is not the number of a database"),
     ],
 )

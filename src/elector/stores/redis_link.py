@@ -369,6 +369,8 @@ _BY_CLASS: dict[type[Exception], str] = {
 }
 _BY_WORD = {
     "LOADING": _BY_CLASS[BusyLoadingError],
+    "MASTERDOWN": _BY_CLASS[MasterDownError],
+    "CLUSTERDOWN": _BY_CLASS[ClusterDownError],
     "BUSY": "is busy with somebody's script: wait, or end it with SCRIPT KILL",
     "MISCONF": "cannot save its data to disk, so it accepts no changes: free some disk space there",
     "NOREPLICAS": "has fewer replicas than min-replicas-to-write: bring them back",
@@ -388,10 +390,9 @@ def _in_words(error: Exception, place: Place) -> str:
     user = f"user {place.user or 'default'!r}"
     match error:
         case MovedError() | AskError():
-            said = (
-                f"is a node of a cluster, and elections with prefix {place.prefix!r} are kept on "
-                f"{error.host}:{error.port}: name that node in the URL"
-            )
+            said = _elsewhere(error, place)
+        case ResponseError() if first_word in {"MOVED", "ASK"}:  # by older clients
+            said = _elsewhere(error, place)
         case NoPermissionError():
             said = f"does not let {user} do that: {_brief(error)}"
         case AuthenticationError() if place.password is None:
@@ -403,6 +404,14 @@ def _in_words(error: Exception, place: Place) -> str:
         case _:
             said = f"cannot be reached ({_brief(error)}): start the server or correct the address"
     return said
+
+
+def _elsewhere(error: Exception, place: Place) -> str:
+    node = str(error).rpartition(" ")[2]
+    return (
+        f"is a node of a cluster, and elections with prefix {place.prefix!r} are kept on {node}: "
+        "name that node in the URL"
+    )
 
 
 def _brief(error: Exception) -> str:

@@ -115,8 +115,11 @@ def place_of(url: StoreUrl) -> Place:
     names, _, database = where.partition("/")
     options = _options(url, query)
     tls = url.scheme in {"rediss", "valkeys"}
-    if not tls and options.keys() & {"ca", "cert", "key"}:
-        raise ConfigurationError(f"{url}: certificates belong to rediss:// or valkeys://")
+    for name in sorted(options.keys() & {"ca", "cert", "key"}):
+        if not tls:
+            raise ConfigurationError(f"{url}: {name}= belongs to rediss:// or valkeys://")
+        if not os.access(options[name], os.R_OK):
+            raise ConfigurationError(f"{url}: {name}={options[name]} cannot be read")
     sentinel = options.get("sentinel")
     port = _SENTINEL_PORT if sentinel else _PORT
     hosts = tuple(_host(url, name, port) for name in names.split(","))
