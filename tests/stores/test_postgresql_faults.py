@@ -270,9 +270,30 @@ def test_a_standby_is_refused(server: PostgresServer) -> None:
     server.restart()
 
     async def main() -> None:
-        with pytest.raises(StoreUnavailable, match=r"is a standby, .* name the primary") as caught:
-            await open_store(parse_url(server.url))
-        assert "\n" not in str(caught.value)
+        for query, why in (
+            ("", r"is a standby, .* name the primary"),
+            ("?target_session_attrs=read-write", "none of these hosts is a primary"),
+        ):
+            with pytest.raises(StoreUnavailable, match=why) as caught:
+                await open_store(parse_url(server.url + query))
+            assert "\n" not in str(caught.value)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"N-ERR what?\r\n"])
+def test_what_answers_is_no_postgresql(said: bytes) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+            port = other.sockets[0].getsockname()[1]
+            with pytest.raises(StoreUnavailable) as caught:
+                await open_store(parse_url(f"postgresql://elector:hunter2@127.0.0.1:{port}/app"))
+            assert "\n" not in str(caught.value)
+            assert "hunter2" not in str(caught.value)
 
     asyncio.run(main())
 

@@ -139,16 +139,12 @@ async def connect(address: Address) -> Connection:
         StoreUnavailable: it cannot be had; says whose fault that is.
         ConfigurationError: the URL is wrong.
     """
-    several = {"target_session_attrs": "read-write"} if "," in address.dsn else {}
-    if "target_session_attrs" in address.dsn:
-        several = {}
     try:
         connection = await asyncpg.connect(
             address.dsn,
             timeout=CONNECT_PATIENCE_S,
             max_cached_statement_lifetime=0,
-            server_settings={"application_name": "elector"},
-            **several,
+            **_defaults(address),
         )
     except asyncpg.ClientConfigurationError as error:
         raise ConfigurationError(f"{address} cannot be used: {_first_line(error)}") from None
@@ -159,6 +155,10 @@ async def connect(address: Address) -> Connection:
         ) from None
     except asyncpg.PostgresError as error:
         raise refused(error, address) from None
+    except asyncpg.TargetServerAttributeNotMatched:
+        raise StoreUnavailable(
+            f"{address}: none of these hosts is a primary; name them all, and see which is one"
+        ) from None
     except ssl.SSLError as error:
         raise StoreUnavailable(
             f"{address} is not trusted: {_first_line(error)}; name who signed the server's "
@@ -169,7 +169,7 @@ async def connect(address: Address) -> Connection:
             f"{address} cannot be reached: {_first_line(error)}; correct the socket or the "
             "certificates that the URL names"
         ) from None
-    except (OSError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise StoreUnavailable(
             f"{address} cannot be reached: {_first_line(error)}; start the server, or correct "
             "host and port"
@@ -181,6 +181,16 @@ async def connect(address: Address) -> Connection:
         ) from None
     _keep_alive(connection)
     return connection
+
+
+def _defaults(address: Address) -> dict[str, Any]:
+    """What holds unless the URL says otherwise."""
+    given: dict[str, Any] = {}
+    if "," in address.dsn and "target_session_attrs" not in address.dsn:
+        given["target_session_attrs"] = "read-write"
+    if "application_name" not in address.dsn:
+        given["server_settings"] = {"application_name": "elector"}
+    return given
 
 
 def _keep_alive(connection: Connection) -> None:

@@ -1,5 +1,6 @@
 """A connection of the PostgreSQL store that is ready for use: greeted, with tables, listening."""
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -114,7 +115,8 @@ class Dialler:
         before, self._before = self._before, None
         if before is not None and not before.server.pooled:
             ending = connection.fetch(_END, before.server.pid, before.server.started)
-            await bounded(connection, ending, PATIENCE_S)
+            with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+                await bounded(connection, ending, PATIENCE_S)
 
 
 async def find_tables(
