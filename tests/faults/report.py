@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Literal
 
 import click
 import msgspec
@@ -25,8 +26,11 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
         successor: the token at the end; the same if the leader kept its office.
         lasted_ns: from the first moment of the fault to its end.
         late_ns: the longest for which this machine kept the runner waiting meanwhile.
+        busy: the part of that time in which somebody waited for a CPU, None if the kernel does
+            not tell.
         vacancy_ns: from the last work of a leader to the first of the next one, the longest.
-        needless: whether an office was lost that should not have been.
+        needless: whether an office was lost that should not have been; perhaps, if the machine
+            was too busy to tell.
     """
 
     number: int
@@ -37,8 +41,9 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     successor: int
     lasted_ns: int
     late_ns: int
+    busy: float | None
     vacancy_ns: int | None
-    needless: bool
+    needless: Literal["no", "perhaps", "yes"]
 
 
 class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +62,7 @@ class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
         refused: how many late writes it refused.
         violations: what is wrong, in words: overlaps, stale writes that were accepted, offices
             lost without need, candidates that ended by themselves, vacancies without an end.
+        doubts: offices lost without need on a machine that was too busy to tell why.
         evidence: the directory with the witness files, the ledger and the logs, if it was kept.
     """
 
@@ -71,6 +77,7 @@ class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
     writes: int
     refused: int
     violations: list[str]
+    doubts: list[str] = []
     evidence: str | None = None
 
 
@@ -119,6 +126,8 @@ def show(report: StoreReport) -> None:
         click.secho(
             "no overlap of work, no stale write accepted, no office lost without need", fg="green"
         )
+    for doubt in report.doubts:
+        click.secho(f"DOUBT {doubt}", fg="yellow")
     for violation in report.violations:
         click.secho(f"VIOLATION {violation}", fg="red")
     if report.evidence is not None:
@@ -133,7 +142,7 @@ def _row(fault: str, length: str, cycles: Sequence[Cycle]) -> tuple[str, ...]:
         _of([cycle.lasted_ns for cycle in cycles], median),
         str(len(cycles)),
         str(sum(cycle.successor > cycle.token for cycle in cycles)),
-        str(sum(cycle.needless for cycle in cycles)),
+        str(sum(cycle.needless == "yes" for cycle in cycles)),
         _of(vacancies, median),
         _of(vacancies, max),
     )
