@@ -129,9 +129,9 @@ class Link:
             try:
                 await self._asking.send_command(*words)
                 return await self._asking.read_response()
-            except BusyLoadingError as error:
-                self.fail()
-                raise ResponseError(f"LOADING {error}") from None
+            except (BusyLoadingError, AuthenticationError) as error:
+                self.fail()  # the client counts these as lost connections, but they are replies
+                raise refusal(error, self.place, self.host) from None
             except ResponseError:
                 raise
             except (RedisError, OSError) as error:
@@ -368,7 +368,6 @@ _BY_CLASS: dict[type[Exception], str] = {
     ClusterDownError: "belongs to a cluster that is down",
 }
 _BY_WORD = {
-    "LOADING": _BY_CLASS[BusyLoadingError],
     "MASTERDOWN": _BY_CLASS[MasterDownError],
     "CLUSTERDOWN": _BY_CLASS[ClusterDownError],
     "BUSY": "is busy with somebody's script: wait, or end it with SCRIPT KILL",
