@@ -576,8 +576,10 @@ class EtcdStore:
 
     async def _left_ns(self, lease: int) -> int | None:
         request = wire.message("LeaseTimeToLiveRequest", ID=lease)
-        answer = await self._client.read("LeaseTimeToLive", request)
-        left_s: int = answer.TTL
+        try:
+            left_s: int = (await self._client.read("LeaseTimeToLive", request)).TTL
+        except StoreError:  # it may be somebody else's, and not for us to ask about
+            return None
         return max(0, left_s * SECOND_NS)
 
     async def history(self, election: str, limit: int) -> list[PastTenure]:

@@ -27,6 +27,7 @@ T = TypeVar("T")
 PATIENCE_S = 5.0
 _DIAL_S = 1.0
 _PORT = 2379
+_OLDEST = (3, 4)
 _OPTIONS = (
     # A channel that is given up must leave nothing behind for the next one to the same endpoint.
     ("grpc.use_local_subchannel_pool", 1),
@@ -64,6 +65,16 @@ async def heard(answer: Awaitable[T]) -> T:
         if task is None or task.cancelling():
             raise
         raise broken("the connection was given up") from None
+
+
+def too_old(version: str) -> bool:
+    """Whether a server cannot do what we ask of its watches.
+
+    >>> too_old("3.3.27"), too_old("3.4.0"), too_old("3.10.1-rc.0")
+    (True, False, False)
+    """
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    return numbers < _OLDEST
 
 
 def broken(why: str) -> grpc.aio.AioRpcError:
@@ -245,6 +256,10 @@ class Endpoints:
         line.status = await line.once("Status", message("StatusRequest"), _DIAL_S)
         if not line.status.leader:
             raise broken("this member has no leader")
+        if too_old(line.status.version):
+            raise StoreUnavailable(
+                f"{self.name} is etcd {line.status.version}; Elector needs 3.4: upgrade etcd"
+            )
         await self.authenticate(line)
         return line
 
@@ -254,7 +269,6 @@ class Endpoints:
             return
         name, password = self.settings.user
         request = message("AuthenticateRequest", name=name, password=password)
-        line.token = None
         try:
             line.token = (await line.once("Authenticate", request, PATIENCE_S)).token
         except grpc.aio.AioRpcError as error:
@@ -347,6 +361,9 @@ class Client:
 
     def _meaning(self, line: Line, error: grpc.aio.AioRpcError, *, writes: bool) -> StoreError:
         code, reason, name = error.code(), _reason(error), self._endpoints.name
+        if any(text in reason for text in _TOKEN_IS_OLD):
+            self.drop(line)  # the next connection gets a new one
+            return StoreUnavailable(f"{name}: the session of the user has ended")
         if code in _REFUSED:
             return _refusal(code, reason, name)
         self.drop(line)

@@ -19,7 +19,7 @@ from elector.stores.etcd_client import Client, Line, heard
 from elector.stores.etcd_view import Keys, View
 from elector.stores.etcd_wire import message
 from elector.stores.port import Ask, Change
-from elector.stores.watches import Watches, Watching
+from elector.stores.watches import Watching
 
 _STAGGER_NS = 500_000_000
 """How long each in line has to take a vacant office before the next one is called, too."""
@@ -37,7 +37,7 @@ class Room:
         self.watchings: list[Watching] = []
         self.in_vain: dict[str, Candidate] = {}  # who waits here, by instance
         self._claimed = claimed
-        self._told: tuple[str | None, str | None, int] | None = None
+        self._told = self._state()
         self._asked = 0
         self._called: set[str] = set()
         self._vacant: tuple[int, bool] | None = None
@@ -52,13 +52,15 @@ class Room:
 
     def settle(self, *, again: bool = False) -> None:
         """Tell everybody here what is new, or everything again."""
-        view = self.view
-        present = (view.leader_name, view.instance, view.token)
-        if again or present != self._told:
-            before, self._told = self._told, present
-            self._tell(None if before is None else before[1])
+        state = self._state()
+        if again or state != self._told:
+            (_, before, _), self._told = self._told, state
+            self._tell(before)
         self._pass_on()
         self._call()
+
+    def _state(self) -> tuple[str | None, str | None, int]:
+        return self.view.leader_name, self.view.instance, self.view.token
 
     def _tell(self, last_instance: str | None) -> None:
         leader = self.view.leader
@@ -161,7 +163,6 @@ class Rooms:
         self._ids = itertools.count(1)
         self._stream: _Stream | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.watches = Watches()
 
     def __bool__(self) -> bool:
         return bool(self._rooms)

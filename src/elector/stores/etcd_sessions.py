@@ -17,6 +17,7 @@ that a thousand elections are kept by one message. What that could break, and wh
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from elector.stores.gather import Gathered
 _WAITERS_KEPT = 0.4  # of the ttl; later than the renewals of an office, which do it anyway
 _TRY_AGAIN_NS = SECOND_NS
 _KEYS = 100  # at once
+_log = logging.getLogger("elector")
 
 
 class Session:
@@ -127,6 +129,7 @@ class Sessions:
         self._revoking: set[asyncio.Task[None]] = set()
         self._poked = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
+        self._closed = False
 
     # -- leases --------------------------------------------------------------------------
 
@@ -235,6 +238,8 @@ class Sessions:
         """The request for this claim was abandoned: it may be carried out at any time."""
         claim.doubtful = claim.session.doubtful = True
         self.ended(claim.session)
+        if self.claim(claim.election, claim.candidate) is not claim:
+            self._abandoned(claim)  # the candidate has asked again meanwhile
 
     def drop(self, claim: Claim) -> None:
         """The candidate does not hold it."""
@@ -296,7 +301,7 @@ class Sessions:
     def poke(self) -> None:
         """Something may be due earlier than it was."""
         self._poked.set()
-        if self._tending is None:
+        if self._tending is None and not self._closed:
             self._tending = asyncio.create_task(self._tend())
 
     async def _tend(self) -> None:
@@ -308,10 +313,18 @@ class Sessions:
                 async with asyncio.timeout(delay):
                     await self._poked.wait()
                     continue
-            await self._vacate_overdue()
-            await self._keep_waiters()
-            if self._litter and self._litter_due <= now_ns():
-                await self._clean_up()
+            try:
+                await self._do_what_is_due()
+            except Exception:  # noqa: BLE001 - logged with its trace
+                # An office must be vacated in time whatever else is wrong here.
+                _log.exception("etcd: what has to be done now and then failed; trying again")
+                await asyncio.sleep(_TRY_AGAIN_NS / SECOND_NS)
+
+    async def _do_what_is_due(self) -> None:
+        await self._vacate_overdue()
+        await self._keep_waiters()
+        if self._litter and self._litter_due <= now_ns():
+            await self._clean_up()
 
     def _due(self) -> int | None:
         claims = [claim.at + claim.ttl_ns + 1 for claim in (*self._claims.values(), *self._ghosts)]
@@ -348,11 +361,13 @@ class Sessions:
 
     async def close(self, patience_s: float) -> None:
         """Revoke what holds no office; leases that do stay as they are."""
+        self._closed = True
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.wait([self._tending])
         held = {claim.session.lease for claim in self._claims.values()}
         self._litter |= {one.key for one in self._lines.values() if one.session.lease in held}
+        self._lines.clear()
         if self._litter:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
@@ -364,10 +379,6 @@ class Sessions:
         if self._revoking:
             await asyncio.wait(self._revoking, timeout=patience_s)
         self._hang_up()
-
-    def holds_office(self) -> bool:
-        """Whether anything is held, or may be."""
-        return bool(self._claims)
 
 
 def _beat_of(answer: Any) -> tuple[int, Beat]:
