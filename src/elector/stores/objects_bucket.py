@@ -228,11 +228,9 @@ class Bucket:
             StoreError: it cannot be used as it is.
         """
         path = self.spot.path(_TRIED_ON)
-        if not self.spot.create:
-            await self.get(path)
-            return
         place = (self.spot.bucket, self.spot.endpoint, self.spot.account)
-        if place in _TRIED:
+        if not self.spot.create or place in _TRIED:
+            await self.get(path)
             return
         created = await self._writes(path, None) and await self._writes(path, None)
         if created or await self._writes(path, _NEVER[self.spot.scheme]):
