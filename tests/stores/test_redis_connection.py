@@ -284,7 +284,11 @@ def behind_tls(place: Path, target: int) -> Iterator[tuple[int, Path]]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         behind = await asyncio.open_connection("127.0.0.1", target)
-        await asyncio.gather(carry(reader, behind[1]), carry(behind[0], writer))
+        try:
+            await asyncio.gather(carry(reader, behind[1]), carry(behind[0], writer))
+        finally:
+            writer.transport.abort()
+            behind[1].transport.abort()
 
     async def listen() -> int:
         listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
@@ -301,7 +305,9 @@ def behind_tls(place: Path, target: int) -> Iterator[tuple[int, Path]]:
         thread.join()
         for task in asyncio.all_tasks(loop):
             task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
+            with contextlib.suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
+        loop.run_until_complete(asyncio.sleep(0))  # what was aborted is closed in the next turn
         loop.close()
 
 
