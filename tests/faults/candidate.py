@@ -24,6 +24,7 @@ from pathlib import Path
 
 from elector import Election, LeadershipLost, StaleToken, Tenure
 from elector.clock import now_ns
+from elector.core.duration import SECOND_NS
 from elector.demo.ledger import Ledger
 from elector.demo.witness import Witness
 from elector.runtime.holding import Holding
@@ -98,7 +99,8 @@ class Candidate:
     def _note_renewal(self, tenure: Tenure) -> None:
         before, self._remaining = self._remaining, tenure.remaining()
         if self._remaining > before:
-            self._renewals.write(f"{now_ns()} {tenure.token}\n".encode())
+            left_ns = int(self._remaining * SECOND_NS)
+            self._renewals.write(f"{now_ns()} {tenure.token} {left_ns}\n".encode())
 
     def _stop(self, token: int = 0, entry: int = 0) -> None:
         self._witness.note("paused", token, entry)

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from elector.clock import now_ns
+from elector.core.timing import LeaseTiming
 from elector.demo.judge import problems, stays
 from elector.demo.ledger import Entry, Ledger
 from elector.demo.report import Stay
@@ -51,12 +52,18 @@ class Evidence:
         """The last accepted write."""
         return self._ledger.last()
 
-    def is_sound(self, token: int, since: int) -> bool:
-        """Whether a tenure has begun, or been prolonged, since then."""
+    def is_sound(self, token: int, since: int, timing: LeaseTiming) -> bool:
+        """Whether a tenure has begun, or been prolonged, since then, and for the whole of a lease.
+
+        An office that was found after a lost reply is counted from the request, and may be about
+        to end: the next fault would be blamed for that.
+        """
+        whole_ns = timing.deadlines(0).soft_ns - 2 * timing.request_timeout_ns
         for path in self._directory.glob(f"*{RENEWALS}"):
             for line in self._fresh(path).splitlines():
-                at, of = line.split()
-                self._renewals[int(of)] = int(at)
+                at, of, left_ns = map(int, line.split())
+                if left_ns >= whole_ns:
+                    self._renewals[of] = at
         return self._renewals.get(token, 0) > since
 
     def _fresh(self, path: Path) -> bytes:

@@ -206,14 +206,14 @@ class Trial:
     # -- waiting ---------------------------------------------------------------------------------
 
     def _await_leader(self, since: int, above: int) -> Entry:
-        """Wait until somebody works whose tenure is new, or has been prolonged since then."""
+        """Wait until somebody works with a lease that was granted or prolonged since then."""
 
         def found() -> Entry | None:
             self.notice_departures()
             last = self._evidence.last_entry()
             if last is None or last.at <= since or last.token <= above:
                 return None
-            return last if self._evidence.is_sound(last.token, since) else None
+            return last if self._evidence.is_sound(last.token, since, self._timing) else None
 
         found_one = until(found, f"a leader at work with a token above {above}")
         assert found_one is not None
