@@ -11,7 +11,7 @@ import click
 from msgspec.structs import replace
 
 from elector.cli.output import print_json
-from tests.faults.report import Cycle, Report, StoreReport, machine, show
+from tests.faults.report import Cycle, Report, StoreReport, machine, show, show_together
 from tests.faults.sites import SITES, why_absent
 from tests.faults.trial import Plan, carry_out
 
@@ -43,6 +43,8 @@ def main(cycles: int, stores: str, seed: int | None, as_json: bool, keep: Path |
         if not as_json:
             show(reports[-1])
     ok = bool(reports) and not any(report.violations for report in reports)
+    if len(reports) > 1 and not as_json:
+        show_together(reports)
     if as_json:
         print_json(Report(ok=ok, machine=machine(), stores=reports, absent=absent))
     sys.exit(0 if ok else 1)
@@ -73,6 +75,9 @@ def _one(plan: Plan, keep: Path | None) -> StoreReport:
         kept = keep is not None or bool(report.violations)
     except KeyboardInterrupt:
         kept = keep is not None
+        raise
+    except Exception:
+        click.echo(f"the run broke off; what it left is in {directory}", err=True)
         raise
     finally:
         if not kept:

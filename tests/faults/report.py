@@ -134,6 +134,27 @@ def show(report: StoreReport) -> None:
         click.echo(f"the evidence is kept in {report.evidence}")
 
 
+def show_together(reports: Sequence[StoreReport]) -> None:
+    """Print one line for each store."""
+    click.echo()
+    head = ("store", "server", "cycles", "demotions", "late writes refused", "doubts", "violations")
+    print_table(
+        head,
+        [
+            (
+                report.store,
+                report.server,
+                str(len(report.cycles)),
+                str(sum(cycle.successor > cycle.token for cycle in report.cycles)),
+                str(report.refused),
+                str(len(report.doubts)),
+                str(len(report.violations)),
+            )
+            for report in reports
+        ],
+    )
+
+
 def _row(fault: str, length: str, cycles: Sequence[Cycle]) -> tuple[str, ...]:
     vacancies = [cycle.vacancy_ns for cycle in cycles if cycle.vacancy_ns is not None]
     return (
