@@ -10,9 +10,9 @@ both. That an adapter shows the traits it declares is the business of the confor
 """
 
 import argparse
-import importlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ _FIGURES = ("acquire", "renew", "release until a waiting candidate knows")
 
 def traits_of(scheme: str) -> Traits:
     """What the adapter of a scheme declares; no server is needed for that."""
-    module = importlib.import_module(factory_for(scheme).__module__)
+    module = sys.modules[factory_for(scheme).__module__]
     declared = (getattr(value, "traits", None) for value in vars(module).values())
     return next(traits for traits in declared if isinstance(traits, Traits))
 

@@ -14,8 +14,8 @@ from elector.core.office import EndReason
 from elector.errors import ConfigurationError, StoreError, StoreUnavailable
 from elector.stores.port import Finding
 from elector.stores.redis import diagnose
-from elector.stores.redis_link import Server
-from elector.stores.redis_url import place_of
+from elector.stores.redis.link import Server
+from elector.stores.redis.url import place_of
 from elector.stores.registry import StoreUrl, open_store, parse_url
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer, redis_server, until

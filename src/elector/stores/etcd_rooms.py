@@ -21,7 +21,7 @@ from elector.stores.etcd_wire import message
 from elector.stores.port import Ask, Change
 from elector.stores.watches import Watching
 
-_STAGGER_NS = 500_000_000
+_STAGGER_NS = 250_000_000
 """How long each in line has to take a vacant office before the next one is called, too."""
 
 Read = Callable[[Line, Sequence[str]], Awaitable[list[View]]]
@@ -158,7 +158,7 @@ class Rooms:
     def __init__(self, client: Client, read: Read, claimed: Callable[[str, str], bool]) -> None:
         self._client, self._read, self._claimed = client, read, claimed
         self._rooms: dict[str, Room] = {}
-        self._opening: dict[str, asyncio.Task[Room]] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
         self._by_id: dict[int, Room] = {}
         self._ids = itertools.count(1)
         self._stream: _Stream | None = None
@@ -185,20 +185,32 @@ class Rooms:
     async def enter(self, watching: Watching) -> Room:
         """Watch an election, and tell the newcomer what it is like."""
         election = watching.election
-        room = self._rooms.get(election)
-        if room is None:
-            opening = self._opening.get(election)
-            if opening is None:
-                opening = self._opening[election] = asyncio.create_task(self._open(election))
-            room = await asyncio.shield(opening)
-            self._rooms.setdefault(election, room)
-            room = self._rooms[election]
+        while (room := self._rooms.get(election)) is None or election in self._opening:
+            await self._opened(election)
         room.watchings.append(watching)
         watching.notify(room.present(watching.candidate))
         room.settle()
         return room
 
-    async def _open(self, election: str) -> Room:
+    async def _opened(self, election: str) -> None:
+        """Wait until a room is open: many who come at a time wait for one and the same."""
+        opening = self._opening.get(election)
+        if opening is None:
+            opening = self._opening[election] = asyncio.create_task(self._open(election))
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(lambda done: self._close_if_empty(election, done))
+            raise
+
+    def _close_if_empty(self, election: str, opening: "asyncio.Task[None]") -> None:
+        if not opening.cancelled():
+            opening.exception()  # whoever else waited was told
+        room = self._rooms.get(election)
+        if room is not None and not room.watchings:
+            self._close(room)
+
+    async def _open(self, election: str) -> None:
         try:
             line = await self._client.get()
             [view] = await self._read(line, [election])
@@ -209,7 +221,6 @@ class Rooms:
             except BaseException:
                 self._close(room)
                 raise
-            return room
         finally:
             del self._opening[election]
 

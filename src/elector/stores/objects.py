@@ -57,7 +57,7 @@ R = TypeVar("R")
 Edit = Callable[[Sight], Office | R]
 
 _LEAST_TTL_NS = 3 * SECOND_NS
-_AT_ONCE = 16
+_AT_ONCE = 64
 _ROUNDS = 30
 _RECORD = ".json"
 

@@ -9,12 +9,15 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from elector.errors import ConfigurationError, StoreUnavailable
 from elector.stores.port import Finding, Store
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "elector.stores"
 
@@ -128,16 +131,23 @@ def factory_for(scheme: str) -> Factory:
 def diagnosis_for(scheme: str) -> Diagnosis | None:
     """What the adapter of this scheme can find out about its store; None if it has no such thing.
 
-    It is the function ``diagnose`` of the module that the factory comes from.
+    It is the function ``diagnose`` of the module that the registration names.
     """
-    module = importlib.import_module(factory_for(scheme).__module__)
+    factory_for(scheme)  # for its words about what is missing
+    known = _KNOWN.get(scheme)
+    target = _plugins()[scheme].value if known is None else known.target
+    module = importlib.import_module(target.partition(":")[0])
     return cast("Diagnosis | None", getattr(module, "diagnose", None))
 
 
-def _plugged_in(scheme: str) -> Factory:
+def _plugins() -> "dict[str, EntryPoint]":
     from importlib.metadata import entry_points
 
-    plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _plugged_in(scheme: str) -> Factory:
+    plugins = _plugins()
     if scheme in plugins:
         return cast("Factory", plugins[scheme].load())
     served = ", ".join(f"{name}://" for name in sorted({*_KNOWN, *plugins}))

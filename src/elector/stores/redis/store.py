@@ -1,9 +1,9 @@
 """``redis://`` and ``valkey://``: elections on a Redis (7.0 or newer) or Valkey server.
 
-Every operation is one script on the server (`elector.stores.redis_scripts`, where the keys, the
+Every operation is one script on the server (`elector.stores.redis.scripts`, where the keys, the
 tokens and what they survive are explained), for as many elections as ask at once. A process has
 two connections at most: one asks, and from the first watch on one listens. URLs, Sentinel, TLS
-and passwords: `elector.stores.redis_url`.
+and passwords: `elector.stores.redis.url`.
 
 Who is told what: each change is published on the channel of its election, in the script that
 makes it. Everybody hears of a new leader; of a vacancy the observers hear, and the one candidate
@@ -34,7 +34,6 @@ from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
 from elector.core.office import EndReason
 from elector.errors import OutcomeUnknown, StoreCorrupt, StoreError, StoreUnavailable
-from elector.stores import redis_scripts as scripts
 from elector.stores.connection import Kept
 from elector.stores.gather import Gathered
 from elector.stores.port import (
@@ -48,15 +47,13 @@ from elector.stores.port import (
     Record,
     Traits,
 )
-from elector.stores.redis_diagnosis import diagnose
-from elector.stores.redis_link import PATIENCE_S, Link, dial
-from elector.stores.redis_records import US_NS, Entry, Message, Seen, Tenure, whole_us
-from elector.stores.redis_scripts import Script
-from elector.stores.redis_url import Place, place_of
+from elector.stores.redis import scripts
+from elector.stores.redis.link import PATIENCE_S, Link, dial
+from elector.stores.redis.records import US_NS, Entry, Message, Seen, Tenure, whole_us
+from elector.stores.redis.scripts import Script
+from elector.stores.redis.url import Place, place_of
 from elector.stores.registry import StoreUrl
 from elector.stores.watches import Watches, Watching
-
-__all__ = ["RedisStore", "diagnose", "open_store"]
 
 # A script keeps everybody else waiting; of this many it takes some hundredths of a second.
 _MOST_AT_ONCE = 1000

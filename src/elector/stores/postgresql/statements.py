@@ -11,7 +11,7 @@ Why they are right under READ COMMITTED, where other transactions may be in the 
 * The clock is ``clock_timestamp()``; ``now()`` stands still from before a wait on.
 """
 
-from elector.stores.postgresql_schema import Tables
+from elector.stores.postgresql.schema import Tables
 
 _ISO = """'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"'"""
 

@@ -22,7 +22,7 @@ from elector.errors import (
     StoreError,
     StoreUnavailable,
 )
-from elector.stores.postgresql_schema import CORRUPT
+from elector.stores.postgresql.schema import CORRUPT
 from elector.stores.registry import StoreUrl
 
 T = TypeVar("T")

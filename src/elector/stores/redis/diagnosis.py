@@ -8,8 +8,8 @@ from redis.exceptions import ResponseError
 from elector.clock import now_ns
 from elector.errors import ConfigurationError, StoreError
 from elector.stores.port import Finding
-from elector.stores.redis_link import PATIENCE_S, Link, may_not, reach
-from elector.stores.redis_url import in_words, place_of
+from elector.stores.redis.link import PATIENCE_S, Link, may_not, reach
+from elector.stores.redis.url import in_words, place_of
 from elector.stores.registry import StoreUrl
 
 _STEADY_S = 1.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from elector.errors import ConfigurationError, StoreError, StoreUnavailable
 from elector.stores.port import Finding
-from elector.stores.postgresql_connection import (
+from elector.stores.postgresql.connection import (
     PATIENCE_S,
     Address,
     Connection,
@@ -19,8 +19,8 @@ from elector.stores.postgresql_connection import (
     parse,
     shared_session,
 )
-from elector.stores.postgresql_link import TROUBLES, find_tables, tables_to_make
-from elector.stores.postgresql_schema import Tables
+from elector.stores.postgresql.link import TROUBLES, find_tables, tables_to_make
+from elector.stores.postgresql.schema import Tables
 from elector.stores.registry import StoreUrl
 
 _TRIGGERS = ("protect", "record_change", "record_first")

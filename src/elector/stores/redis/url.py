@@ -55,7 +55,7 @@ class Place(msgspec.Struct, frozen=True):
         return f"Place({self})"
 
     def key(self, kind: str, election: str = "") -> str:
-        """The name of a key; see `elector.stores.redis_scripts`."""
+        """The name of a key; see `elector.stores.redis.scripts`."""
         return f"{{{self.prefix}}}:{kind}" + (f":{election}" if election else "")
 
     def channel(self, kind: str, name: str) -> str:

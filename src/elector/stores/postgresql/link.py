@@ -7,7 +7,7 @@ from typing import NamedTuple
 import asyncpg
 
 from elector.errors import StoreCorrupt, StoreUnavailable
-from elector.stores.postgresql_connection import (
+from elector.stores.postgresql.connection import (
     PATIENCE_S,
     Address,
     Connection,
@@ -20,8 +20,8 @@ from elector.stores.postgresql_connection import (
     set_up,
     shared_session,
 )
-from elector.stores.postgresql_schema import INSPECT, VERSION, Tables, quoted, version_of
-from elector.stores.postgresql_statements import Statements
+from elector.stores.postgresql.schema import INSPECT, VERSION, Tables, quoted, version_of
+from elector.stores.postgresql.statements import Statements
 
 # The letters of "elector": nobody else's advisory lock has this number by accident.
 _CREATION = 0x656C6563746F72

@@ -29,8 +29,8 @@ from redis.exceptions import (
 )
 
 from elector.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from elector.stores.redis_scripts import MAY, Script
-from elector.stores.redis_url import Host, Place, in_words
+from elector.stores.redis.scripts import MAY, Script
+from elector.stores.redis.url import Host, Place, in_words
 
 _DIAL_S = 5.0
 _CONNECT_S = 2.0

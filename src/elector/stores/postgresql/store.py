@@ -2,8 +2,8 @@
 
 One connection does everything, and it is kept open: requests of many candidates go out as one
 statement, and changes arrive on it by ``NOTIFY``. What the tables themselves guarantee is told
-in `elector.stores.postgresql_schema`; why each statement is right, in
-`elector.stores.postgresql_statements`. Everything in the URL but ``table`` is the client
+in `elector.stores.postgresql.schema`; why each statement is right, in
+`elector.stores.postgresql.statements`. Everything in the URL but ``table`` is the client
 library's: PG* variables, ~/.pgpass, ``sslmode``, several hosts with ``target_session_attrs``.
 
 A vacancy is announced to everybody who waits, and the quickest has it; there is no queue. An
@@ -33,14 +33,11 @@ from elector.stores.port import (
     Record,
     Traits,
 )
-from elector.stores.postgresql_connection import PATIENCE_S, bounded, in_words, parse
-from elector.stores.postgresql_diagnosis import diagnose
-from elector.stores.postgresql_link import TROUBLES, Dialler, Link
-from elector.stores.postgresql_schema import KEPT_TENURES
+from elector.stores.postgresql.connection import PATIENCE_S, bounded, in_words, parse
+from elector.stores.postgresql.link import TROUBLES, Dialler, Link
+from elector.stores.postgresql.schema import KEPT_TENURES
 from elector.stores.registry import StoreUrl
 from elector.stores.watches import Watches, Watching
-
-__all__ = ["PostgresStore", "diagnose", "open_store"]
 
 _LEAST_PATIENCE_S = 1.0
 _EACH_S = 0.002  # more, for each row of a large batch
