@@ -168,6 +168,19 @@ def test_what_was_seen_by_somebody_who_looked_on_counts(url: str) -> None:
     play(url, 2, acts)
 
 
+def test_that_something_is_lost_is_never_said_from_memory(url: str) -> None:
+    async def acts(one: Store, two: Store) -> None:
+        assert (await one.describe("nightly")).leader is None
+        grant = await lead(two, "nightly", candidate("a"))
+        assert await one.renew([grant]) == [True]
+        await two.describe("nightly")
+        assert await one.release(grant, DONE)
+        again = await lead(two, "nightly", grant.candidate)
+        assert await one.release(again, DONE)
+
+    play(url, 2, acts)
+
+
 # -- what it costs ---------------------------------------------------------------------------
 
 
