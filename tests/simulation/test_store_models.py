@@ -17,10 +17,11 @@ from elector.protocols.lease import RETRY, LeaseCandidate
 from elector.simulation.faults import MS, SECOND_NS
 from elector.simulation.lease import Candidates
 from elector.simulation.store import MODELS, Model, Register, model_named
-from elector.stores import port, sqlite_table
+from elector.stores import port
 from elector.stores.memory import MemoryStore
 from elector.stores.registry import StoreUrl
 from elector.stores.sqlite import open_store
+from elector.stores.sqlite import table as sqlite_table
 
 TTL = 10 * SECOND_NS
 A, B, C = (Candidate(name, f"{name}#1") for name in "abc")

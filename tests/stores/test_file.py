@@ -19,7 +19,7 @@ import pytest
 from elector.core.office import EndReason
 from elector.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
 from elector.stores.file import FileStore, open_store
-from elector.stores.office_files import FORMAT, OfficeFiles, drop
+from elector.stores.file.files import FORMAT, OfficeFiles, drop
 from elector.stores.port import Ask, Grant, Granted, Occupied
 from elector.stores.registry import parse_url
 from tests.stores.cramped import full_disk, read_only_disk

@@ -11,10 +11,10 @@ import pytest
 from elector.core.identity import Candidate
 from elector.core.office import EndReason
 from elector.errors import StoreCorrupt, StoreUnavailable
-from elector.stores import sqlite_table
 from elector.stores.port import Grant, Granted, Occupied
 from elector.stores.registry import open_store, parse_url
 from elector.stores.sqlite import SqliteStore
+from elector.stores.sqlite import table as sqlite_table
 
 TTL_NS = 3_000_000_000
 DONE = EndReason.COMPLETED
@@ -200,7 +200,7 @@ def test_another_program_that_holds_the_lock_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "e.db"
-    monkeypatch.setattr("elector.stores.sqlite_schema._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("elector.stores.sqlite.schema._BUSY_SECONDS", 0.05)
 
     async def play(store: SqliteStore) -> None:
         await token_of_a_tenure(store)

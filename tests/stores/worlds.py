@@ -44,7 +44,7 @@ class World:
         self.kind = kind
         self.clock = Clock()
         self._place = directory
-        patch.setattr("elector.stores.sqlite_table.now_ns", self.clock)
+        patch.setattr("elector.stores.sqlite.table.now_ns", self.clock)
 
     @property
     def url(self) -> str:

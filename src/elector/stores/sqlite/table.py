@@ -29,7 +29,7 @@ from elector.core.office import EndReason
 from elector.errors import OutcomeUnknown, StoreCorrupt
 from elector.stores.port import Ask, Grant, Granted, Occupied, PastTenure
 from elector.stores.presence import Life, Presence
-from elector.stores.sqlite_schema import connect, disconnect, store_error
+from elector.stores.sqlite.schema import connect, disconnect, store_error
 
 _KEPT_TENURES = 1000
 _LONG_LOG_BYTES = 4_000_000

@@ -1,6 +1,6 @@
 """``sqlite:///path``: the embedded default, for processes of one host.
 
-Leases with a ttl stand in a table (`elector.stores.sqlite_table`); beside it the kernel
+Leases with a ttl stand in a table (`elector.stores.sqlite.table`); beside it the kernel
 answers for the life of each process (`elector.stores.presence`). So a killed leader is
 replaced at once, a frozen one when its lease has run out, and nobody polls:
 
@@ -38,7 +38,7 @@ from elector.stores.port import (
 )
 from elector.stores.presence import Life, Presence, life_behind, ring
 from elector.stores.registry import StoreUrl
-from elector.stores.sqlite_table import LeaseTable, Row
+from elector.stores.sqlite.table import LeaseTable, Row
 from elector.stores.worker import Worker
 
 _LEAST_SQLITE = (3, 37, 0)

@@ -3,7 +3,7 @@
 The office is a lock that the kernel gives back when its holder's process is gone, so there is
 no ttl: a dead leader is replaced at once, a **frozen one is waited for**, for as long as it
 is frozen. What lies on the disk, and in which order it is written, is told in
-`elector.stores.office_files`.
+`elector.stores.file.files`.
 
 Whoever waits or looks on sleeps in the kernel, with two descriptors for each election and
 process, on the ends of named pipes. The end of a tenure wakes every process that waits, and
@@ -25,8 +25,8 @@ from typing import TypeVar
 from elector.core.identity import Candidate
 from elector.core.office import EndReason
 from elector.errors import ConfigurationError, StoreError, StoreUnavailable, UnsupportedTrait
+from elector.stores.file.files import OfficeFiles, Tenure, drop, elections
 from elector.stores.local_path import private_directory, require_local
-from elector.stores.office_files import OfficeFiles, Tenure, drop, elections
 from elector.stores.port import (
     Ask,
     Change,
