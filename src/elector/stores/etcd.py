@@ -222,7 +222,13 @@ class EtcdStore:
         for _ in range(_ROUNDS):
             view.check()
             if view.leader is not None and view.holds(candidate):
-                return await self._confirm(view.leader, candidate, ttl_ns, election)
+                session = self._sessions.of(view.leader.lease, ttl_ns)
+                if not session.retired:
+                    return await self._confirm(view.leader, candidate, ttl_ns, election)
+                # An abandoned request has won while its lease is being revoked.
+                await self._sessions.undone(session)
+                view = await self._read(election)
+                continue
             if view.leader is None and view.kept_from(candidate.name) is None:
                 answer = await self._take(view, candidate, ttl_ns)
             elif self._waits_well(view, candidate):
@@ -318,10 +324,6 @@ class EtcdStore:
     ) -> Granted:
         """We hold it already: prolong the lease, and answer with the token we have."""
         session = self._sessions.of(leader.lease, ttl_ns)
-        if session.retired:
-            raise StoreUnavailable(
-                f"election {election!r}: an abandoned attempt of {candidate.name} is being undone"
-            )
         claim = self._sessions.claim(election, candidate)
         sent = now_ns()
         if claim is None or claim.session is not session:

@@ -26,8 +26,8 @@ import grpc.aio
 from elector.clock import now_ns
 from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
-from elector.errors import OutcomeUnknown, StoreError
-from elector.stores.etcd_client import Client, Line, heard
+from elector.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from elector.stores.etcd_client import Client, LeaseGone, Line, heard
 from elector.stores.etcd_wire import delete, message
 from elector.stores.gather import Gathered
 
@@ -126,7 +126,7 @@ class Sessions:
         self._litter_due = 0
         self._keep = Gathered(self._keep_all)
         self._stream: tuple[Line, Any] | None = None
-        self._revoking: set[asyncio.Task[None]] = set()
+        self._revoking: dict[int, asyncio.Task[None]] = {}
         self._poked = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         self._closed = False
@@ -260,16 +260,36 @@ class Sessions:
             return
         session.retired = True
         self._ghosts = [claim for claim in self._ghosts if claim.session is not session]
-        task = asyncio.create_task(self._revoke(session))
-        self._revoking.add(task)
-        task.add_done_callback(self._revoking.discard)
+        self._revoke_soon(session)
+
+    def _revoke_soon(self, session: Session) -> "asyncio.Task[None]":
+        task = self._revoking.get(session.lease)
+        if task is None:
+            task = self._revoking[session.lease] = asyncio.create_task(self._revoke(session))
+        return task
 
     async def _revoke(self, session: Session) -> None:
         # If it cannot be revoked, it runs out: nobody keeps it alive any more.
-        with contextlib.suppress(StoreError):
-            request = message("LeaseRevokeRequest", ID=session.lease)
-            await self._client.write("LeaseRevoke", request, session.patience_s)
-        self._forget(session)
+        try:
+            with contextlib.suppress(LeaseGone):
+                request = message("LeaseRevokeRequest", ID=session.lease)
+                await self._client.write("LeaseRevoke", request, session.patience_s)
+            self._forget(session)
+        except StoreError as error:
+            _log.debug("etcd: lease %x could not be revoked: %s", session.lease, error)
+        finally:
+            del self._revoking[session.lease]
+
+    async def undone(self, session: Session) -> None:
+        """Wait until a retired session is revoked, and what was held by it is gone.
+
+        Raises:
+            StoreUnavailable: that is not certain.
+        """
+        if session.lease in self._all:
+            await asyncio.shield(self._revoke_soon(session))
+        if session.lease in self._all:
+            raise StoreUnavailable("an abandoned request is not undone yet; try again")
 
     # -- those who wait --------------------------------------------------------------------
 
@@ -377,7 +397,7 @@ class Sessions:
                 session.doubtful = True
                 self._retire(session)
         if self._revoking:
-            await asyncio.wait(self._revoking, timeout=patience_s)
+            await asyncio.wait(list(self._revoking.values()), timeout=patience_s)
         self._hang_up()
 
 
