@@ -32,10 +32,8 @@ Laws
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -47,6 +45,7 @@ from elector.core.office import EndReason
 from elector.errors import OutcomeUnknown, StoreError, StoreUnavailable, UnsupportedTrait
 from elector.stores import etcd_wire as wire
 from elector.stores.connection import Kept
+from elector.stores.etcd_archive import Archive, utc
 from elector.stores.etcd_client import (
     PATIENCE_S,
     Client,
@@ -64,8 +63,6 @@ from elector.stores.etcd_view import (
     Office,
     Request,
     View,
-    all_elections,
-    election_of,
 )
 from elector.stores.gather import Gathered
 from elector.stores.port import (
@@ -87,7 +84,6 @@ _USUAL_LEAST_S = 2
 _STEPS = 100  # of a transaction; etcd allows 128
 _ROUNDS = 16  # of asking again what has just changed
 _CLOSING_S = 1.0
-_HISTORY = 1000
 _TRIM_ONE_IN = 50
 
 
@@ -124,6 +120,7 @@ class EtcdStore:
         self._kept: Kept[Line] = Kept(self._endpoints.dial, _hang_up, self._resume)
         self._client = Client(self._endpoints, self._kept.get, self._lost)
         self._sessions = Sessions(self._client, self._vacate)
+        self._archive = Archive(self._prefix, self._client)
         self._rooms = Rooms(self._client, self._read_through, self._claimed)
         self._read_many = Gathered(self._read_now)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -462,7 +459,7 @@ class EtcdStore:
         keys, leader, tenure = view.keys, view.leader, view.tenure
         if leader is None or tenure is None:
             return False
-        closed = msgspec.structs.replace(tenure, token=token, ended=_utc(), reason=reason.value)
+        closed = msgspec.structs.replace(tenure, token=token, ended=utc(), reason=reason.value)
         record = msgspec.json.encode(closed)
         done, view, _ = await self._transact(
             keys,
@@ -480,7 +477,7 @@ class EtcdStore:
             self._sessions.drop(claim)
         self._rooms.learn(view)
         if random.randrange(_TRIM_ONE_IN) == 0:  # noqa: S311 - spreads load, guards nothing
-            self._soon(self._trim(keys))
+            self._soon(self._archive.trim(keys))
         return done
 
     async def _keep_for(self, keys: Keys, heir: str, ttl_ns: int) -> Any:
@@ -542,83 +539,16 @@ class EtcdStore:
 
     async def describe(self, election: str) -> Record:
         """Who leads and who waits."""
-        [record] = await self._records([await self._read(election)])
+        [record] = await self._archive.records([await self._read(election)])
         return record
 
     async def elections(self) -> list[Record]:
         """All elections in which an Elector candidate ever led, or anybody stands."""
-        start, end = all_elections(self._prefix)
-        request = wire.message("RangeRequest", key=start, range_end=end)
-        answer = await self._client.read("Range", request)
-        pairs: dict[str, list[Any]] = {}
-        for pair in answer.kvs:
-            election = election_of(self._prefix, pair.key)
-            if election is not None:
-                pairs.setdefault(election, []).append(pair)
-        views = (
-            View(self._keys(name), found, answer.header.revision) for name, found in pairs.items()
-        )
-        known = [view for view in views if view.office or view.line or _is_election(view)]
-        return await self._records(sorted(known, key=lambda view: view.keys.election))
-
-    async def _records(self, views: Sequence[View]) -> list[Record]:
-        leases = {view.leader.lease for view in views if view.leader is not None} - {0}
-        left = dict(zip(leases, await asyncio.gather(*map(self._left_ns, leases)), strict=True))
-        return [
-            Record(
-                view.keys.election,
-                view.leader_name,
-                view.token,
-                expires_in_ns=left.get(view.leader.lease) if view.leader else None,
-                since=view.tenure.began if view.tenure else None,
-                waiting=view.waiting,
-            )
-            for view in views
-        ]
-
-    async def _left_ns(self, lease: int) -> int | None:
-        request = wire.message("LeaseTimeToLiveRequest", ID=lease)
-        try:
-            left_s: int = (await self._client.read("LeaseTimeToLive", request)).TTL
-        except StoreError:  # it may be somebody else's, and not for us to ask about
-            return None
-        return max(0, left_s * SECOND_NS)
+        return await self._archive.elections()
 
     async def history(self, election: str, limit: int) -> list[PastTenure]:
         """Past tenures of Elector candidates, newest first; about a thousand are kept."""
-        view = await self._read(election)
-        keys = view.keys
-        request = wire.message(
-            "RangeRequest",
-            key=keys.history,
-            range_end=keys.history_end,
-            sort_order=wire.DESCENDING,
-            limit=limit,
-        )
-        answer = await self._client.read("Range", request)
-        past = [msgspec.json.decode(pair.value, type=Office) for pair in answer.kvs]
-        last = view.office
-        if last is not None and last.ended is None:
-            if view.tenure is None:  # it ran out, and nobody has led since
-                last = msgspec.structs.replace(last, ended=_utc(), reason=EndReason.EXPIRED.value)
-            past = [last, *(tenure for tenure in past if tenure.token != last.token)]
-        return [
-            PastTenure(election, one.token, one.holder, one.began, one.ended, one.reason)
-            for one in past[:limit]
-        ]
-
-    async def _trim(self, keys: Keys) -> None:
-        """Keep the newest thousand tenures."""
-        span = {"key": keys.history, "range_end": keys.history_end}
-        with contextlib.suppress(StoreError):
-            request = wire.message("RangeRequest", count_only=True, **span)
-            surplus = (await self._client.read("Range", request)).count - _HISTORY
-            if surplus <= 0:
-                return
-            request = wire.message("RangeRequest", keys_only=True, limit=surplus, **span)
-            oldest = (await self._client.read("Range", request)).kvs
-            step = wire.delete(oldest[0].key, oldest[-1].key + b"\0")
-            await self._client.write("Txn", wire.message("TxnRequest", success=[step]))
+        return await self._archive.history(await self._read(election), limit)
 
     async def ask(self, ask: Ask) -> None:
         """Leave a request for the holder, whose watch sees it at once."""
@@ -674,7 +604,7 @@ def _occupied(view: View, candidate: Candidate) -> Occupied:
 
 
 def _begun(candidate: Candidate, ttl_ns: int) -> bytes:
-    return msgspec.json.encode(Office(candidate.name, candidate.instance, ttl_ns, _utc()))
+    return msgspec.json.encode(Office(candidate.name, candidate.instance, ttl_ns, utc()))
 
 
 async def _no_beat() -> None:
@@ -686,14 +616,5 @@ def _close_the_books(view: View) -> list[Any]:
     last = view.office
     if last is None or last.ended is not None:
         return []
-    closed = msgspec.structs.replace(last, ended=_utc(), reason=EndReason.EXPIRED.value)
+    closed = msgspec.structs.replace(last, ended=utc(), reason=EndReason.EXPIRED.value)
     return [wire.put(view.keys.past(last.token), msgspec.json.encode(closed))]
-
-
-def _is_election(view: View) -> bool:
-    """Whether somebody stands here as Go's convention has it; other keys are not our business."""
-    return any(one.lease and one.key == view.keys.contender(one.lease) for one in view.queue)
-
-
-def _utc() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
