@@ -231,7 +231,7 @@ def etcd_grpc(where: str) -> Iterator[Write]:
     from google.protobuf.json_format import MessageToDict, ParseDict
 
     from elector.fencing.etcd import AsyncEtcdGuard, Json, put
-    from elector.stores import etcd_wire
+    from elector.stores.etcd import wire as etcd_wire
 
     async def send(txn: Json) -> Json:
         reply: Json = MessageToDict(

@@ -14,7 +14,7 @@ from hypothesis import settings
 from elector.core.office import EndReason
 from elector.errors import OutcomeUnknown, StoreCorrupt, StoreError, StoreUnavailable
 from elector.stores.etcd import EtcdStore
-from elector.stores.etcd_client import settings_of
+from elector.stores.etcd.client import settings_of
 from elector.stores.port import Grant, Occupied, Record, Store
 from elector.stores.registry import StoreUrl, open_store, parse_url
 from elector.testing.stores import LAWS, check_store, store_machine

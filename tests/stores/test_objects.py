@@ -16,7 +16,7 @@ from elector.errors import (
     StoreUnavailable,
     UnsupportedTrait,
 )
-from elector.stores import objects_bucket
+from elector.stores.objects import bucket as objects_bucket
 from elector.stores.objects import diagnose
 from elector.stores.port import Ask, Granted, Occupied, Record, Store
 from elector.stores.registry import StoreUrl, open_store, parse_url

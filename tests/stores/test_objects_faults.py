@@ -8,7 +8,7 @@ import pytest
 
 from elector.core.office import EndReason
 from elector.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from elector.stores import objects_bucket
+from elector.stores.objects import bucket as objects_bucket
 from elector.stores.port import Granted, Occupied, Store
 from elector.stores.registry import open_store, parse_url
 from tests.servers.fake_s3 import ALL, fake_s3

@@ -8,8 +8,8 @@ import pytest
 
 from elector.core.office import EndReason
 from elector.errors import ConfigurationError, StoreCorrupt
-from elector.stores.objects_record import Office, read, stem_of, written
-from elector.stores.objects_url import spot_of
+from elector.stores.objects.record import Office, read, stem_of, written
+from elector.stores.objects.url import spot_of
 from elector.stores.port import Ask, Grant
 from elector.stores.registry import parse_url
 from tests.stores.worlds import SECOND_NS, TTL_NS, candidate

@@ -19,7 +19,7 @@ import grpc.aio
 import msgspec
 
 from elector.errors import ConfigurationError, OutcomeUnknown, StoreError, StoreUnavailable
-from elector.stores.etcd_wire import message, path, request_type, response_type
+from elector.stores.etcd.wire import message, path, request_type, response_type
 from elector.stores.registry import StoreUrl
 
 T = TypeVar("T")

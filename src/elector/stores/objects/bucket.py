@@ -32,7 +32,7 @@ from elector.errors import (
     StoreUnavailable,
     UnsupportedTrait,
 )
-from elector.stores.objects_url import PATIENCE_S, Client, Spot
+from elector.stores.objects.url import PATIENCE_S, Client, Spot
 
 if TYPE_CHECKING:
     from obstore import GetOptions, PutMode

@@ -15,9 +15,9 @@ import grpc.aio
 from elector.clock import now_ns
 from elector.core.identity import Candidate
 from elector.errors import StoreError, StoreUnavailable
-from elector.stores.etcd_client import Client, Line, heard
-from elector.stores.etcd_view import Keys, View
-from elector.stores.etcd_wire import message
+from elector.stores.etcd.client import Client, Line, heard
+from elector.stores.etcd.view import Keys, View
+from elector.stores.etcd.wire import message
 from elector.stores.port import Ask, Change
 from elector.stores.watches import Watching
 

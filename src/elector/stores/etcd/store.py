@@ -1,7 +1,7 @@
 """``etcd://[user:password@]host[:2379][,host...][/prefix]``: elections on etcd.
 
 With TLS: ``etcds://...?ca=&cert=&key=``. What the URL does not say comes from etcdctl's variables
-(`elector.stores.etcd_client.settings_of`).
+(`elector.stores.etcd.client.settings_of`).
 
 Interoperation
     Whoever holds the oldest key under ``<prefix>/<election>/`` leads: that is the convention of
@@ -17,7 +17,7 @@ Interoperation
 Laws
     1. An office is taken by one transaction: nobody stands in the queue, and the record of the
        last tenure is the one that we know. So of two requests only one can win, and one that was
-       abandoned can win nothing once anybody else has (`elector.stores.etcd_sessions`).
+       abandoned can win nothing once anybody else has (`elector.stores.etcd.sessions`).
     2. The fencing token is the revision of that transaction: it rises with every write of the
        whole store, and is the same for a Go contender (its key's create revision).
     3. A lease counts as prolonged when a keepalive found it alive and a linearizable request,
@@ -43,10 +43,10 @@ from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
 from elector.core.office import EndReason
 from elector.errors import OutcomeUnknown, StoreError, StoreUnavailable, UnsupportedTrait
-from elector.stores import etcd_wire as wire
 from elector.stores.connection import Kept
-from elector.stores.etcd_archive import Archive, utc
-from elector.stores.etcd_client import (
+from elector.stores.etcd import wire
+from elector.stores.etcd.archive import Archive, utc
+from elector.stores.etcd.client import (
     PATIENCE_S,
     Client,
     Endpoints,
@@ -54,9 +54,9 @@ from elector.stores.etcd_client import (
     Line,
     settings_of,
 )
-from elector.stores.etcd_rooms import Rooms
-from elector.stores.etcd_sessions import Claim, Session, Sessions, patience_s, whole_seconds
-from elector.stores.etcd_view import (
+from elector.stores.etcd.rooms import Rooms
+from elector.stores.etcd.sessions import Claim, Session, Sessions, patience_s, whole_seconds
+from elector.stores.etcd.view import (
     Contender,
     Heir,
     Keys,
@@ -67,7 +67,6 @@ from elector.stores.etcd_view import (
 from elector.stores.gather import Gathered
 from elector.stores.port import (
     Ask,
-    Finding,
     Grant,
     Granted,
     Notify,
@@ -100,13 +99,6 @@ async def open_store(url: StoreUrl) -> "EtcdStore":
         await store.close()
         raise
     return store
-
-
-async def diagnose(url: StoreUrl) -> list[Finding]:
-    """What ``elector doctor`` looks at; see `elector.stores.etcd_diagnosis`."""
-    from elector.stores.etcd_diagnosis import diagnose as look
-
-    return await look(url)
 
 
 class EtcdStore:

@@ -3,8 +3,8 @@
 from elector.clock import now_ns
 from elector.core.duration import format_duration
 from elector.errors import ConfigurationError, StoreError, UnsupportedTrait
-from elector.stores.objects_bucket import Bucket
-from elector.stores.objects_url import spot_of
+from elector.stores.objects.bucket import Bucket
+from elector.stores.objects.url import spot_of
 from elector.stores.port import Finding
 from elector.stores.registry import StoreUrl
 

@@ -12,7 +12,7 @@ that a thousand elections are kept by one message. What that could break, and wh
    A doubtful session takes no new claims and is not kept alive by `tend`; it is revoked as soon as
    nothing is held by it, and until then its abandoned claims are looked for, and removed.
 4. *A member that does not know yet that it leads no more prolongs a lease in vain*: a keepalive
-   is not enough, see law 3 of `elector.stores.etcd`.
+   is not enough, see law 3 of `elector.stores.etcd.store`.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from elector.clock import now_ns
 from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
 from elector.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from elector.stores.etcd_client import Client, LeaseGone, Line, heard
-from elector.stores.etcd_wire import delete, message
+from elector.stores.etcd.client import Client, LeaseGone, Line, heard
+from elector.stores.etcd.wire import delete, message
 from elector.stores.gather import Gathered
 
 _WAITERS_KEPT = 0.4  # of the ttl; later than the renewals of an office, which do it anyway

@@ -23,7 +23,7 @@ import msgspec
 
 from elector.core.identity import Candidate, election_name
 from elector.errors import ConfigurationError, StoreCorrupt
-from elector.stores.etcd_wire import DELETE
+from elector.stores.etcd.wire import DELETE
 
 
 class Keys:

@@ -1,12 +1,12 @@
 """``s3://``, ``gs://`` and ``az://``: an election is one object that is compared and set.
 
-Each change reads the record, makes the next one from it (`elector.stores.objects_record`), and
+Each change reads the record, makes the next one from it (`elector.stores.objects.record`), and
 writes it on the condition that the object is still in the version that was read: If-Match on S3
 and Azure, a generation on Google, If-None-Match for the first. Of many that write at once one
 wins, the others read again. Only stores that compare will do, and that is tried before anything
-is granted (`elector.stores.objects_bucket`). Who expires a lease, and how those who wait hear of
-it, is in `elector.stores.objects_view`; where it is and as whom we go there in
-`elector.stores.objects_url`.
+is granted (`elector.stores.objects.bucket`). Who expires a lease, and how those who wait hear of
+it, is in `elector.stores.objects.view`; where it is and as whom we go there in
+`elector.stores.objects.url`.
 
 Requests that nobody waits for any more are harmless:
 
@@ -34,12 +34,11 @@ from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
 from elector.core.office import EndReason
 from elector.errors import OutcomeUnknown, StoreCorrupt, StoreUnavailable
-from elector.stores.objects_bucket import Bucket, Conflict, Found
-from elector.stores.objects_diagnosis import diagnose
-from elector.stores.objects_line import FOLDER, Line
-from elector.stores.objects_record import Office, read, written
-from elector.stores.objects_url import PATIENCE_S, spot_of
-from elector.stores.objects_view import Sight, View
+from elector.stores.objects.bucket import Bucket, Conflict, Found
+from elector.stores.objects.line import FOLDER, Line
+from elector.stores.objects.record import Office, read, written
+from elector.stores.objects.url import PATIENCE_S, spot_of
+from elector.stores.objects.view import Sight, View
 from elector.stores.port import (
     Ask,
     Grant,
@@ -60,8 +59,6 @@ _LEAST_TTL_NS = 3 * SECOND_NS
 _AT_ONCE = 64
 _ROUNDS = 30
 _RECORD = ".json"
-
-__all__ = ["ObjectStore", "diagnose", "open_store"]
 
 
 async def open_store(url: StoreUrl) -> "ObjectStore":

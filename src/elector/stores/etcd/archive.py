@@ -11,9 +11,9 @@ import msgspec
 from elector.core.duration import SECOND_NS
 from elector.core.office import EndReason
 from elector.errors import StoreError
-from elector.stores import etcd_wire as wire
-from elector.stores.etcd_client import Client
-from elector.stores.etcd_view import Keys, Office, View, all_elections, election_of
+from elector.stores.etcd import wire
+from elector.stores.etcd.client import Client
+from elector.stores.etcd.view import Keys, Office, View, all_elections, election_of
 from elector.stores.port import PastTenure, Record
 
 _HISTORY = 1000

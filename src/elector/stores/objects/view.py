@@ -21,9 +21,9 @@ from elector.clock import now_ns
 from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
 from elector.errors import StoreCorrupt, StoreError
-from elector.stores.objects_bucket import Bucket, Unchanged, Version
-from elector.stores.objects_record import Office, read, stem_of
-from elector.stores.objects_url import PATIENCE_S
+from elector.stores.objects.bucket import Bucket, Unchanged, Version
+from elector.stores.objects.record import Office, read, stem_of
+from elector.stores.objects.url import PATIENCE_S
 from elector.stores.port import Change
 from elector.stores.watches import Watches, Watching
 

@@ -16,9 +16,9 @@ from elector.clock import now_ns
 from elector.core.duration import SECOND_NS
 from elector.core.identity import Candidate
 from elector.errors import StoreError
-from elector.stores.objects_bucket import Bucket, Found
-from elector.stores.objects_record import stem_of, utc
-from elector.stores.objects_url import PATIENCE_S
+from elector.stores.objects.bucket import Bucket, Found
+from elector.stores.objects.record import stem_of, utc
+from elector.stores.objects.url import PATIENCE_S
 
 FOLDER = ".waiting"
 _REFRESH_NS = 60 * SECOND_NS

@@ -3,9 +3,9 @@
 import grpc.aio
 
 from elector.errors import ConfigurationError, StoreError
-from elector.stores import etcd_wire as wire
-from elector.stores.etcd_client import PATIENCE_S, Client, Endpoints, Line, settings_of
-from elector.stores.etcd_view import Keys
+from elector.stores.etcd import wire
+from elector.stores.etcd.client import PATIENCE_S, Client, Endpoints, Line, settings_of
+from elector.stores.etcd.view import Keys
 from elector.stores.port import Finding
 from elector.stores.registry import StoreUrl
 
