@@ -28,6 +28,7 @@ IDLE_BOUND = 3
 RAW_RELEASE_MS = {"postgresql": 1.5, "redis": 1.0, "etcd": 2.9}
 
 _AT_ONCE = 6
+_SETTLED_S = 2.5
 
 
 def measure(store: str, plan: Plan) -> Section:
@@ -48,6 +49,7 @@ def measure(store: str, plan: Plan) -> Section:
 
 
 _REMARKS = (
+    f"elector run is killed {_SETTLED_S:g} s after the next one came to stand in line.",
     "Host gone: the leader's process is stopped for good, its connections stay open.",
     "Beside others: the handover of `async with tenure`, the crash of `elector run`.",
 )
@@ -63,7 +65,9 @@ class _Endings:
         self._handover_bound = None if raw is None else 3 * raw
         self.handover = _times(plan, python, "body returns", end_work, "end", rounds)
         self.work_killed = _times(plan, command, "command killed", _kill_work, "exit", rounds)
-        self.run_killed = _times(plan, command, "elector run killed", kill, "killed", rounds)
+        self.run_killed = _times(
+            plan, command, "elector run killed", _kill_settled, "killed", plan.rounds_of(50, 3)
+        )
         self.gone = list(_gone(plan, place))
 
     def figures(self) -> Iterator[Figure]:
@@ -112,6 +116,12 @@ def _times(
 def _kill_work(_: Stage, leader: Actor) -> None:
     """Kill the command, not Elector: by the process id that it has reported."""
     os.kill(leader.work, signal.SIGKILL)
+
+
+def _kill_settled(stage: Stage, leader: Actor) -> None:
+    """Kill Elector when its farewell has had the time to come."""
+    time.sleep(_SETTLED_S)
+    kill(stage, leader)
 
 
 def _gone(plan: Plan, place: Place) -> Iterator[float]:

@@ -53,6 +53,8 @@ def test_what_is_no_url_is_refused_with_an_example(text: str) -> None:
         ("redis://app:hunt@er2@db/0", "redis://app:***@db/0"),
         ("etcd://db?password=hunter2&x=1", "etcd://db?password=***&x=1"),
         ("etcd://db?ssl_KEY=hunter2", "etcd://db?ssl_KEY=***"),
+        ("etcd://db?key=hunter2", "etcd://db?key=***"),
+        ("etcds://db?key=/etc/me.key&ca=ca.pem", "etcds://db?key=/etc/me.key&ca=ca.pem"),
         ("etcd://db?x=1&api_token=hunter2", "etcd://db?x=1&api_token=***"),
         ("sqlite:////var/lib/a@b.db", "sqlite:////var/lib/a@b.db"),
     ],

@@ -158,7 +158,7 @@ def _plugged_in(scheme: str) -> Factory:
 
 
 _SECRET_PAIR = re.compile(
-    r"(?P<mark>[?&;#])(?P<key>[^=?&;#]*(?:password|secret|token|key)[^=?&;#]*)=[^&;#]*",
+    r"(?P<mark>[?&;#])(?P<key>[^=?&;#]*(?:password|secret|token|key)[^=?&;#]*)=(?P<value>[^&;#]*)",
     re.IGNORECASE,
 )
 
@@ -172,5 +172,10 @@ def _without_secret(rest: str) -> str:
     return f"{user}{at}{_SECRET_PAIR.sub(_masked, address)}"
 
 
+_PATH_OF_A_KEY = re.compile(r"[^&;#]*\.(?:pem|key|crt)")
+
+
 def _masked(pair: re.Match[str]) -> str:
+    if pair["key"].lower() == "key" and _PATH_OF_A_KEY.fullmatch(pair["value"]):
+        return pair[0]  # where a certificate's key lies is no secret, and a child needs it
     return f"{pair['mark']}{pair['key']}=***"
