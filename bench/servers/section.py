@@ -85,8 +85,12 @@ class _Endings:
 
 
 def _conformance(place: Place) -> str:
-    report = check_store(place.url, stop=False)
-    rest = [f"{w}: {', '.join(laws)}" for w in ("unsupported", "broken") if (laws := report.of(w))]
+    report = check_store(place.url, stop=False, restart=place.restart)
+    rest = [
+        f"{w}: {', '.join(laws)}"
+        for w in ("unsupported", "untried", "broken")
+        if (laws := report.of(w))
+    ]
     held = f"{len(report.of('holds'))} of {len(report.outcomes)} laws hold"
     return f"Conformance kit: {'; '.join([held, *rest])}"
 

@@ -4,7 +4,7 @@ import importlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +17,15 @@ class Place(NamedTuple):
         store: its scheme.
         name: the server and its version; an emulator says so.
         url: of the store.
-        port: of the server, on loopback.
+        port: of the server, on loopback; 0 for an embedded store.
+        restart: kills the server and starts it again on what it kept; None without one.
     """
 
     store: str
     name: str
     url: str
     port: int
+    restart: Callable[[], None] | None = None
 
     @property
     def serves(self) -> bool:
@@ -56,4 +58,9 @@ def place_of(store: str) -> Iterator[Place]:
         with start(Path(directory)) as server:
             os.environ.update(getattr(server, "env", {}))
             name = f"{server.name} (emulator)" if server.emulator else server.name
-            yield Place(store, name, server.url, server.port)
+
+            def restart() -> None:
+                server.kill()
+                server.start()
+
+            yield Place(store, name, server.url, server.port, restart)
