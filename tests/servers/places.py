@@ -58,9 +58,4 @@ def place_of(store: str) -> Iterator[Place]:
         with start(Path(directory)) as server:
             os.environ.update(getattr(server, "env", {}))
             name = f"{server.name} (emulator)" if server.emulator else server.name
-
-            def restart() -> None:
-                server.kill()
-                server.start()
-
-            yield Place(store, name, server.url, server.port, restart)
+            yield Place(store, name, server.url, server.port, server.crash)

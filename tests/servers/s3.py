@@ -17,7 +17,7 @@ from pathlib import Path
 import obstore
 from obstore.store import S3Store
 
-from tests.servers.process import ServerProcess, free_port
+from tests.servers.process import Server, ServerProcess, free_port
 
 BUCKET = "elections"
 _READER = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "only-for-reading"}
@@ -26,7 +26,7 @@ _REGION = {"AWS_REGION": "us-east-1"}
 _PARTS = ("master", "volume", "filer", "s3")
 
 
-class S3Server:
+class S3Server(Server):
     """One server with one bucket.
 
     Args:
@@ -50,7 +50,7 @@ class S3Server:
         keys.write_text(json.dumps({"identities": [*_identities()]}))
         ports = [f"-{part}.port={free_port()}" for part in _PARTS if part != "s3"]
         ports += [f"-{part}.port.grpc={free_port()}" for part in _PARTS]
-        self._process = ServerProcess(
+        self.process = ServerProcess(
             [
                 *(Path(sysconfig.get_path("scripts")) / "weed", "-logtostderr", "server"),
                 *(f"-dir={place}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports),
@@ -99,26 +99,10 @@ class S3Server:
             return True
         return False
 
-    def start(self) -> None:
-        """Start, on what it has kept if it has run before."""
-        self._process.start()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-
-    def pause(self) -> None:
-        """Freeze it."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self._process.resume()
-
     def stop(self) -> None:
         """End it."""
-        self._process.resume()
-        self._process.kill()  # it takes seconds to say goodbye, and nobody needs what it keeps
+        self.process.resume()
+        self.process.kill()  # it takes seconds to say goodbye, and nobody needs what it keeps
 
 
 def _identities() -> Iterator[dict[str, object]]:

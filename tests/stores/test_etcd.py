@@ -77,12 +77,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 def test_every_law_of_the_kit_holds(tmp_path: Path) -> None:
     with etcd_server(tmp_path) as server:
-
-        def restart() -> None:
-            server.kill()
-            server.start()
-
-        report = check_store(f"{server.url}/kit", restart=restart)
+        report = check_store(f"{server.url}/kit", restart=server.crash)
     assert report.of("holds") == [law.__name__ for law in LAWS]
 
 

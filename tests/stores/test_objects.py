@@ -114,11 +114,7 @@ async def until(holds: Callable[[], Awaitable[object]]) -> None:
 
 @pytest.mark.timeout(400)
 def test_it_holds_the_laws(server: S3Server, url: str) -> None:
-    def restart() -> None:
-        server.kill()
-        server.start()
-
-    report = check_store(url, restart=restart, rounds=10)
+    report = check_store(url, restart=server.crash, rounds=10)
     assert report.of("unsupported") == ["back_in_office", "woken", "call_handed_on"]
     assert not report.of("untried")
 

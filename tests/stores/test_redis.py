@@ -54,11 +54,7 @@ def corner(server: RedisServer) -> Corner:
 
 
 def test_every_law_of_the_kit_holds(corner: Corner) -> None:
-    def restart() -> None:
-        corner.server.kill()
-        corner.server.start()
-
-    report = check_store(corner.url, restart=restart)
+    report = check_store(corner.url, restart=corner.server.crash)
     assert report.of("holds") == [law.__name__ for law in LAWS]
 
 
