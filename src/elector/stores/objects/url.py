@@ -147,7 +147,10 @@ def spot_of(url: StoreUrl) -> Spot:
             f"{url}: a bucket's URL names no user; credentials come from the environment"
         )
     if not _BUCKET.fullmatch(bucket):
-        raise ConfigurationError(f"{url} names no bucket: write {url.scheme}://bucket/prefix")
+        found = f"{bucket!r} is no name of one" if bucket else "none is named"
+        raise ConfigurationError(
+            f"{url} names no bucket or container ({found}): write {url.scheme}://bucket/prefix"
+        )
     if not _PREFIX_FORM.fullmatch(prefix):
         raise ConfigurationError(
             f"{url}: a prefix has up to 200 letters, digits and . _ = / -, not {prefix!r}"
