@@ -8,6 +8,9 @@ BIN := .venv/bin
 # For the commands that a test or the demo starts by name.
 WITH_VENV := PATH="$$PWD/$(BIN):$$PATH"
 
+# Tests that start processes and servers, and mostly wait for them: several files at a time.
+REAL := tests/cli tests/demo tests/faults tests/fencing tests/runtime tests/stores
+
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
@@ -15,8 +18,9 @@ demo: .venv/.package  ## three candidates, a killed leader, a frozen one: under 
 	@$(WITH_VENV) $(BIN)/elector demo
 
 test: .venv/.dev  ## every test, with branch coverage of core and protocols at 100 %
-	$(WITH_VENV) $(BIN)/python -m coverage run -m pytest
+	$(WITH_VENV) $(BIN)/python -m coverage run -m pytest $(REAL:%=--ignore=%)
 	$(BIN)/python -m coverage report
+	$(WITH_VENV) $(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(REAL)
 
 check: .venv/.dev  ## lint, format, types, layers, public API, examples in the documents
 	$(BIN)/ruff check
