@@ -9,7 +9,7 @@ BIN := .venv/bin
 WITH_VENV := PATH="$$PWD/$(BIN):$$PATH"
 
 # Tests that start processes and servers, and mostly wait for them: several files at a time.
-REAL := tests/cli tests/demo tests/faults tests/fencing tests/runtime tests/stores
+REAL := tests/cli tests/demo tests/faults tests/fencing tests/runtime tests/stores tests/testing
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile

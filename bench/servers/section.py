@@ -173,6 +173,6 @@ def _beside(plan: Plan, place: Place, endings: _Endings) -> Iterator[Comparison]
         ours = Figure.of(f"{how}: elector", took)
         yield Comparison.of(ours, None)
         for rival in rivals:
-            rounds = plan.rounds_of(rival.rounds[how], 1)
+            rounds = min(rival.rounds[how], plan.rounds_of(rival.rounds[how], 1))
             times = _times(plan, rival, how, end, since, rounds)
             yield Comparison.of(Figure.of(f"{how}: {rival.label}", times), ours)

@@ -62,6 +62,7 @@ def test_the_store_that_the_broken_ones_are_made_of_is_sound(tmp_path: Path) -> 
     assert report.of("holds") == list(BY_NAME)
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "file"])
 def test_the_stores_that_ship_keep_every_law(tmp_path: Path, kind: str) -> None:
     url = {
