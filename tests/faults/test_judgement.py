@@ -29,10 +29,18 @@ def test_a_guard_that_lets_everybody_in(tmp_path: Path) -> None:
 
 
 def test_work_that_goes_on(tmp_path: Path) -> None:
-    # The guard refuses what it writes, and it is seen all the same.
-    report = broken("work", tmp_path, ("event loop blocked", "long"), ("follower killed", "blow"))
+    # The guard refuses what it writes, and it is seen all the same: unless, in one trial, the loop
+    # comes back before the successor does.
     seen = ("went on working", "was still at work when")
-    assert any(words in each for words in seen for each in report.violations), report.violations
+    violations: list[str] = []
+    for number in range(4):
+        place = tmp_path / f"{number}"
+        place.mkdir()
+        report = broken("work", place, ("event loop blocked", "long"), ("follower killed", "blow"))
+        violations += report.violations
+        if any(words in each for words in seen for each in violations):
+            return
+    raise AssertionError(violations)
 
 
 def test_a_store_that_grants_twice(tmp_path: Path) -> None:
