@@ -26,7 +26,7 @@ def requests_a_second(plan: Plan, place: Place) -> tuple[int, list[float]] | Non
     count = _COUNTERS.get(place.store)
     if count is None:
         return None
-    elections, windows = (200, 1) if plan.quick else (1000, 3)
+    elections, windows = (200, 1) if plan.quick else (1000, 2)
     seconds = 10.0 if plan.quick else 30.0
     with Stage() as stage:
         for number in range(_PROCESSES):
@@ -34,7 +34,7 @@ def requests_a_second(plan: Plan, place: Place) -> tuple[int, list[float]] | Non
             wave = (place.url, _TTL, str(elections), str(_WAVE))
             stage.python(name, "bench.workers.standing", *wave)
             stage.hear("standing", name, within=180)
-        time.sleep((2 if plan.quick else 10) * _PERIOD_S)
+        time.sleep((2 if plan.quick else 8) * _PERIOD_S)
         rates = []
         for _ in progress(f"idle: {elections} elections", range(windows), windows):
             before, began = count(place), time.monotonic()

@@ -44,8 +44,8 @@ class Stay(NamedTuple):
 
 def entries(path: Path, *whats: str) -> list[Entry]:
     """What stands in a diary, oldest first; only these kinds if any are named."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    fields = (line.split() for line in lines)
+    written, _, _being_written = (path.read_text() if path.exists() else "").rpartition("\n")
+    fields = (line.split() for line in written.splitlines())
     every = (Entry(int(at), who, int(token), what) for at, who, token, what in fields)
     return sorted(entry for entry in every if not whats or entry.what in whats)
 

@@ -217,12 +217,14 @@ class Link:
     async def hang_up(self) -> None:
         """Close both connections without a word."""
         self.fail()
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait({self._listener})
-        for connection in (self._asking, self._listening):
-            if connection is not None:
-                await connection.disconnect(nowait=True)
+        try:
+            if self._listener is not None:
+                self._listener.cancel()
+                await asyncio.wait({self._listener})
+        finally:  # also when the event loop is ending, and cancels whatever waits
+            for connection in (self._asking, self._listening):
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
 
 
 # -- dialling ------------------------------------------------------------------------------
