@@ -36,7 +36,8 @@ _FIGURES = ("acquire", "renew", "release until a waiting candidate knows")
 def traits_of(scheme: str) -> Traits:
     """What the adapter of a scheme declares; no server is needed for that."""
     module = sys.modules[factory_for(scheme).__module__]
-    declared = (getattr(value, "traits", None) for value in vars(module).values())
+    found = vars(module).values()
+    declared = (*found, *(getattr(value, "traits", None) for value in found))
     return next(traits for traits in declared if isinstance(traits, Traits))
 
 

@@ -86,6 +86,21 @@ _CLOSING_S = 1.0
 _TRIM_ONE_IN = 50
 
 
+DECLARED = Traits(
+    scope="network",
+    expiry="server",
+    clock="monotonic clock of etcd's leader, in whole seconds; up to 0.5 s late",
+    push=True,
+    witness=False,
+    least_ttl_ns=_USUAL_LEAST_S * SECOND_NS,  # learned when a store is opened
+    token_source="revision of the store",  # noqa: S106 - a fencing token, not a password
+    failover_loss="nothing while a majority of the members keeps its disks",
+    history=True,
+    asks="at once",
+    transfer=True,
+)
+
+
 async def open_store(url: StoreUrl) -> "EtcdStore":
     """Connect, and find out how short a lease may be.
 
@@ -120,19 +135,7 @@ class EtcdStore:
     @property
     def traits(self) -> Traits:
         """What etcd can do."""
-        return Traits(
-            scope="network",
-            expiry="server",
-            clock="monotonic clock of etcd's leader, in whole seconds; up to 0.5 s late",
-            push=True,
-            witness=False,
-            least_ttl_ns=self._least_s * SECOND_NS,
-            token_source="revision of the store",  # noqa: S106 - a fencing token, not a password
-            failover_loss="nothing while a majority of the members keeps its disks",
-            history=True,
-            asks="at once",
-            transfer=True,
-        )
+        return msgspec.structs.replace(DECLARED, least_ttl_ns=self._least_s * SECOND_NS)
 
     async def open(self, *, create: bool) -> None:
         """Connect; the shortest lease tells how short a lease may be (etcd rounds up)."""
