@@ -9,9 +9,8 @@ import signal
 import subprocess
 import sys
 
-from tests.servers.etcd import ETCDCTL
-
 from bench.workers.reporting import note
+from tests.servers.etcd import ETCDCTL
 
 
 def main(port: str) -> None:
