@@ -217,14 +217,14 @@ class Link:
     async def hang_up(self) -> None:
         """Close both connections without a word."""
         self.fail()
-        try:
-            if self._listener is not None:
-                self._listener.cancel()
-                await asyncio.wait({self._listener})
-        finally:  # also when the event loop is ending, and cancels whatever waits
-            for connection in (self._asking, self._listening):
-                if connection is not None:
-                    await connection.disconnect(nowait=True)
+        # First of all: the client would say goodbye over TLS when its reader is cancelled, and an
+        # event loop that is ending does not wait for the answer.
+        for connection in (self._asking, self._listening):
+            if connection is not None:
+                await _drop(connection)
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait({self._listener})
 
 
 # -- dialling ------------------------------------------------------------------------------
@@ -273,13 +273,21 @@ async def reach(place: Place) -> Link:
     return link
 
 
+async def _drop(connection: Connection) -> None:
+    """Let go of a connection at once: a frozen server never takes what is still to be sent."""
+    writer = getattr(connection, "_writer", None)
+    if writer is not None:
+        writer.transport.abort()
+    await connection.disconnect(nowait=True)
+
+
 async def _connect(connection: Connection, place: Place, host: Host) -> None:
     """Open a connection, or close it again."""
     try:
         async with asyncio.timeout(_CONNECT_S):
             await connection.connect()  # type: ignore[no-untyped-call]
     except BaseException as error:
-        await connection.disconnect(nowait=True)
+        await _drop(connection)
         if isinstance(error, TimeoutError):
             raise StoreUnavailable(
                 f"{in_words(host)} does not answer within {_CONNECT_S:g} s: is the server running, "
@@ -306,7 +314,7 @@ async def _primary(place: Place) -> Host:
             said.append(f"{in_words(sentinel)}: {_brief(error)}")
             continue
         finally:
-            await connection.disconnect(nowait=True)
+            await _drop(connection)
         if answer:
             return str(answer[0]), int(answer[1])
         said.append(f"{in_words(sentinel)} watches no {place.sentinel!r}")
