@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 
 class Place(NamedTuple):
@@ -55,7 +56,9 @@ def place_of(store: str) -> Iterator[Place]:
     start: Any = getattr(importlib.import_module(module), starter)
     with tempfile.TemporaryDirectory(prefix="elector-place-") as directory:
         Path(directory).chmod(0o755)  # a server that does not run as root has its data in it
-        with start(Path(directory)) as server:
-            os.environ.update(getattr(server, "env", {}))
+        with (
+            start(Path(directory)) as server,
+            mock.patch.dict(os.environ, getattr(server, "env", {})),
+        ):
             name = f"{server.name} (emulator)" if server.emulator else server.name
             yield Place(store, name, server.url, server.port, server.crash)

@@ -27,6 +27,7 @@ from tests.stores.worlds import (
     candidate,
     lead,
     led,
+    play_out,
     vacant,
     wait_in_line,
 )
@@ -50,16 +51,7 @@ class Corner:
         self.url = f"{server.url}/{self.prefix}"
 
     def run(self, count: int, play: Callable[..., Awaitable[None]]) -> None:
-        async def main() -> None:
-            stores = [await open_store(parse_url(self.url)) for _ in range(count)]
-            try:
-                async with asyncio.timeout(2 * DEADLINE_S):
-                    await play(*stores)
-            finally:
-                for store in stores:
-                    await store.close()
-
-        asyncio.run(main())
+        play_out(play, *[self.url] * count)
 
 
 @pytest.fixture

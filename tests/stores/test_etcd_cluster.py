@@ -13,9 +13,18 @@ from elector.core.office import EndReason
 from elector.errors import StoreError
 from elector.stores.etcd import EtcdStore
 from elector.stores.port import Grant, Granted, Store
-from elector.stores.registry import open_store, parse_url
 from tests.servers.etcd import EtcdCluster, EtcdServer, etcd_cluster
-from tests.stores.worlds import DEADLINE_S, SECOND_NS, TTL_NS, Ear, candidate, lead, led, vacant
+from tests.stores.worlds import (
+    DEADLINE_S,
+    SECOND_NS,
+    TTL_NS,
+    Ear,
+    candidate,
+    lead,
+    led,
+    play_out,
+    vacant,
+)
 
 DONE = EndReason.COMPLETED
 SHORT_NS = 6 * SECOND_NS
@@ -31,19 +40,6 @@ def url_from(cluster: EtcdCluster, first: EtcdServer) -> str:
     """The store's URL with this member in front, so that it is asked first."""
     others = [member for member in cluster.members if member is not first]
     return "etcd://" + ",".join(f"127.0.0.1:{member.port}" for member in [first, *others])
-
-
-def play_out(play: Callable[..., Awaitable[None]], *urls: str) -> None:
-    async def main() -> None:
-        stores = [await open_store(parse_url(url)) for url in urls]
-        try:
-            async with asyncio.timeout(3 * DEADLINE_S):
-                await play(*stores)
-        finally:
-            for store in stores:
-                await store.close()
-
-    asyncio.run(main())
 
 
 async def insist(acquire: Callable[[], Awaitable[object]]) -> Granted:

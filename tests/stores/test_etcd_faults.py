@@ -3,17 +3,16 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from elector.core.identity import Candidate
 from elector.core.office import EndReason
 from elector.errors import ConfigurationError, OutcomeUnknown, StoreError, StoreUnavailable
 from elector.stores.etcd import diagnose
-from elector.stores.port import Ask, Grant, Granted, Occupied, Store
-from elector.stores.registry import open_store, parse_url
+from elector.stores.port import Ask, Grant, Occupied, Store
+from elector.stores.registry import parse_url
 from tests.servers.etcd import EtcdServer, etcd_server
 from tests.servers.proxy import Proxy
 from tests.stores.worlds import (
@@ -22,9 +21,11 @@ from tests.stores.worlds import (
     TTL_NS,
     Ear,
     candidate,
+    insist,
     is_ask,
     lead,
     led,
+    play_out,
     vacant,
     wait_in_line,
 )
@@ -43,33 +44,6 @@ def server(tmp_path: Path) -> Iterator[EtcdServer]:
 def proxy(server: EtcdServer) -> Iterator[Proxy]:
     with Proxy(server.port) as started:
         yield started
-
-
-def play_out(play: Callable[..., Awaitable[None]], *urls: str) -> None:
-    async def main() -> None:
-        stores = [await open_store(parse_url(url)) for url in urls]
-        try:
-            async with asyncio.timeout(2 * DEADLINE_S):
-                await play(*stores)
-        finally:
-            for store in stores:
-                await store.close()
-
-    asyncio.run(main())
-
-
-async def insist(store: Store, election: str, who: Candidate) -> Granted:
-    """Ask until the store answers; the office must then be ours."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            answer = await store.acquire(election, who, TTL_NS)
-        except StoreError:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
-            continue
-        assert isinstance(answer, Granted)
-        return answer
 
 
 async def insist_on_renewal(store: Store, grant: Grant) -> bool:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -19,9 +19,8 @@ from elector.core.office import EndReason
 from elector.errors import UnsupportedTrait
 from elector.stores.etcd import EtcdStore
 from elector.stores.port import Ask, Grant, Granted, Occupied, Record
-from elector.stores.registry import open_store, parse_url
 from tests.servers.etcd import EtcdServer, etcd_server
-from tests.stores.worlds import DEADLINE_S, TTL_NS, Ear, candidate, lead, led, vacant
+from tests.stores.worlds import DEADLINE_S, TTL_NS, Ear, candidate, lead, led, play_out, vacant
 
 DONE = EndReason.COMPLETED
 
@@ -35,19 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
 @pytest.fixture
 def prefix() -> str:
     return f"p{secrets.token_hex(4)}"
-
-
-def play_out(url: str, count: int, play: Callable[..., Awaitable[None]]) -> None:
-    async def main() -> None:
-        stores = [await open_store(parse_url(url)) for _ in range(count)]
-        try:
-            async with asyncio.timeout(3 * DEADLINE_S):
-                await play(*stores)
-        finally:
-            for store in stores:
-                await store.close()
-
-    asyncio.run(main())
 
 
 class Elect:
@@ -112,7 +98,7 @@ def test_leadership_passes_both_ways(server: EtcdServer, prefix: str) -> None:
             assert again.token > answer.token
             await seen.until(led("elector", again.token))
 
-    play_out(f"{server.url}/{prefix}", 2, play)
+    play_out(play, *[f"{server.url}/{prefix}"] * 2)
 
 
 def test_etcdctl_sees_our_leader_and_we_hear_of_its_death(server: EtcdServer, prefix: str) -> None:
@@ -139,7 +125,7 @@ def test_etcdctl_sees_our_leader_and_we_hear_of_its_death(server: EtcdServer, pr
         await ear.until(vacant(told.token))
         await lead(store, "nightly", who)
 
-    play_out(f"{server.url}/{prefix}", 1, play)
+    play_out(play, f"{server.url}/{prefix}")
 
 
 def test_never_two_leaders(server: EtcdServer, prefix: str) -> None:
@@ -175,7 +161,7 @@ def test_never_two_leaders(server: EtcdServer, prefix: str) -> None:
         electors = [ours(store, f"e{number}") for number, store in enumerate(stores)]
         await asyncio.gather(*electors, theirs("go-1"), theirs("go-2"))
 
-    play_out(f"{server.url}/{prefix}", 4, play)
+    play_out(play, *[f"{server.url}/{prefix}"] * 4)
     spans.sort()
     for before, after in itertools.pairwise(spans):
         assert before[1] <= after[0], (before, after)
@@ -213,4 +199,4 @@ def test_the_command_and_etcdctl_hand_over_to_each_other(
                 finally:
                     run.terminate()
 
-    play_out(f"{server.url}/{prefix}", 1, play)
+    play_out(play, f"{server.url}/{prefix}")

@@ -32,6 +32,7 @@ from tests.stores.worlds import (
     candidate,
     is_ask,
     lead,
+    play_out,
     vacant,
 )
 
@@ -89,18 +90,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def play(url: str | StoreUrl, count: int, acts: Callable[..., Awaitable[None]]) -> None:
     """Run ``acts(*stores)`` with so many stores, as in so many processes."""
-
-    async def main() -> None:
-        where = parse_url(url) if isinstance(url, str) else url
-        stores = [await open_store(where) for _ in range(count)]
-        try:
-            async with asyncio.timeout(2 * DEADLINE_S):
-                await acts(*stores)
-        finally:
-            for store in stores:
-                await store.close()
-
-    asyncio.run(main())
+    play_out(acts, *[url] * count)
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:

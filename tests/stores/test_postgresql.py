@@ -24,7 +24,17 @@ from elector.stores.registry import StoreUrl, open_store, parse_url
 from elector.testing.stores import check_store, store_machine
 from tests.servers.postgresql import PASSWORD, PostgresServer, postgres_server
 from tests.servers.process import free_port
-from tests.stores.worlds import SECOND_NS, TTL_NS, Ear, candidate, is_ask, lead, led, vacant
+from tests.stores.worlds import (
+    SECOND_NS,
+    TTL_NS,
+    Ear,
+    candidate,
+    is_ask,
+    lead,
+    led,
+    play_out,
+    vacant,
+)
 
 DONE = EndReason.COMPLETED
 DEADLINE_S = 60.0
@@ -46,17 +56,7 @@ def url(server: PostgresServer) -> str:
 
 def play(url: str, count: int, acts: Callable[..., Awaitable[None]]) -> None:
     """Run ``acts(*stores)`` with so many stores, as in so many processes."""
-
-    async def main() -> None:
-        stores = [await open_store(parse_url(url)) for _ in range(count)]
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                await acts(*stores)
-        finally:
-            for store in stores:
-                await store.close()
-
-    asyncio.run(main())
+    play_out(acts, *[url] * count)
 
 
 async def sql(url: str, statement: str, *values: object) -> list[Any]:

@@ -14,7 +14,7 @@ from elector.stores.port import Grant, Granted, Occupied, Store
 from elector.stores.registry import open_store, parse_url
 from tests.servers.postgresql import PostgresServer, postgres_server
 from tests.servers.proxy import Proxy
-from tests.stores.worlds import SECOND_NS, TTL_NS, Ear, candidate, lead, led, vacant
+from tests.stores.worlds import SECOND_NS, TTL_NS, Ear, candidate, lead, led, play_out, vacant
 
 DONE = EndReason.COMPLETED
 DEADLINE_S = 60.0
@@ -35,17 +35,7 @@ def proxy(server: PostgresServer) -> Iterator[Proxy]:
 
 def play(urls: list[str], acts: Callable[..., Awaitable[None]]) -> None:
     """Run ``acts(*stores)`` with a store open on each URL."""
-
-    async def main() -> None:
-        stores = [await open_store(parse_url(url)) for url in urls]
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                await acts(*stores)
-        finally:
-            for store in stores:
-                await store.close()
-
-    asyncio.run(main())
+    play_out(acts, *urls)
 
 
 async def in_time(ask: Callable[[], Awaitable[Granted | Occupied]]) -> Granted | Occupied:

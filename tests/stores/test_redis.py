@@ -13,7 +13,17 @@ from elector.stores.port import Ask, Grant, Granted, Occupied, Record, Store
 from elector.stores.registry import StoreUrl, open_store, parse_url
 from elector.testing.stores import LAWS, check_store, store_machine
 from tests.servers.redis import RedisServer, redis_server
-from tests.stores.worlds import DEADLINE_S, TTL_NS, Ear, candidate, lead, led, vacant, wait_in_line
+from tests.stores.worlds import (
+    DEADLINE_S,
+    TTL_NS,
+    Ear,
+    candidate,
+    lead,
+    led,
+    play_out,
+    vacant,
+    wait_in_line,
+)
 
 DONE = EndReason.COMPLETED
 
@@ -36,16 +46,7 @@ class Corner:
         return f"{{{self.prefix}}}:{rest}"
 
     def run(self, count: int, play: Callable[..., Awaitable[None]]) -> None:
-        async def main() -> None:
-            stores = [await open_store(parse_url(self.url)) for _ in range(count)]
-            try:
-                async with asyncio.timeout(2 * DEADLINE_S):
-                    await play(*stores)
-            finally:
-                for store in stores:
-                    await store.close()
-
-        asyncio.run(main())
+        play_out(play, *[self.url] * count)
 
 
 @pytest.fixture

@@ -2,17 +2,15 @@
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
-from elector.core.identity import Candidate
 from elector.core.office import EndReason
 from elector.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from elector.stores.port import Ask, Grant, Granted, Store
+from elector.stores.port import Ask, Grant, Store
 from elector.stores.registry import open_store, parse_url
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer, redis_server
@@ -22,9 +20,11 @@ from tests.stores.worlds import (
     TTL_NS,
     Ear,
     candidate,
+    insist,
     is_ask,
     lead,
     led,
+    play_out,
     vacant,
     wait_in_line,
 )
@@ -42,35 +42,6 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 def proxy(server: RedisServer) -> Iterator[Proxy]:
     with Proxy(server.port) as started:
         yield started
-
-
-def play_out(play: Callable[..., Awaitable[None]], *urls: str) -> None:
-    """Run ``play(*stores)``, one store for each URL."""
-
-    async def main() -> None:
-        stores = [await open_store(parse_url(url)) for url in urls]
-        try:
-            async with asyncio.timeout(2 * DEADLINE_S):
-                await play(*stores)
-        finally:
-            for store in stores:
-                await store.close()
-
-    asyncio.run(main())
-
-
-async def insist(store: Store, election: str, who: Candidate) -> Granted:
-    """Ask until the store answers; the office must then be ours."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            answer = await store.acquire(election, who, TTL_NS)
-        except StoreError:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
-            continue
-        assert isinstance(answer, Granted)
-        return answer
 
 
 def test_a_reply_that_was_lost_leaves_the_outcome_unknown_and_is_found_again(

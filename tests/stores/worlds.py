@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from elector.core.identity import Candidate
+from elector.errors import StoreError
 from elector.stores.memory import MemoryStore
 from elector.stores.port import Ask, Change, Grant, Granted, News, Notify, Store
-from elector.stores.registry import open_store, parse_url
+from elector.stores.registry import StoreUrl, open_store, parse_url
 from elector.testing import place
 
 SECOND_NS = 1_000_000_000
@@ -82,6 +84,36 @@ class World:
                 await play(*stores)
 
         asyncio.run(main())
+
+
+def play_out(play: Callable[..., Awaitable[None]], *urls: str | StoreUrl) -> None:
+    """Run ``play(*stores)``, one store for each URL, as in so many processes."""
+
+    async def main() -> None:
+        places = [parse_url(url) if isinstance(url, str) else url for url in urls]
+        stores = [await open_store(place) for place in places]
+        try:
+            async with asyncio.timeout(2 * DEADLINE_S):
+                await play(*stores)
+        finally:
+            for store in stores:
+                await store.close()
+
+    asyncio.run(main())
+
+
+async def insist(store: Store, election: str, who: Candidate) -> Granted:
+    """Ask until the store answers; the office must then be ours."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            answer = await store.acquire(election, who, TTL_NS)
+        except StoreError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+            continue
+        assert isinstance(answer, Granted)
+        return answer
 
 
 class Ear(place.Ear):

@@ -45,7 +45,7 @@ class EndReason(enum.StrEnum):
     STALLED = "stalled"  # the application made no progress, so it may not keep office
     LOST = "lost"  # the store says that the lease is no longer ours
     EXPIRED = "expired"  # the lease could not be renewed in time
-    DIED = "died"  # the kernel reported the end of the holder's process
+    DIED = "died"  # the holder's process ended without a word, and a witness said so
 
     @property
     def involuntary(self) -> bool:

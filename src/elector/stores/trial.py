@@ -6,6 +6,7 @@ table of stores has those of many.
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -90,28 +91,33 @@ async def try_out(open_store: Open, rounds: int, ttl_ns: int | None = None) -> T
     Raises:
         StoreError: the store did not do what was asked.
     """
-    stores = [await open_store() for _ in range(2)]
     try:
-        ttl_ns = ttl_ns or max(stores[0].traits.least_ttl_ns, 5 * SECOND_NS)
-        ahead, behind = (_Side(store, ttl_ns) for store in stores)
-        acquired, renewed, handed = [], [], []
-        for _ in range(rounds):
-            grant, took = await ahead.acquire()
-            acquired.append(took)
-            leave = await behind.stand_in_line()
-            renewed.append(await ahead.renew(grant))
-            released = now_ns()
-            await ahead.release(grant)
-            async with asyncio.timeout(_PATIENCE_S):
-                await behind.called.wait()
-            handed.append(now_ns() - released)
-            await leave()
-            ahead, behind = behind, ahead
-        return Trial(tuple(acquired), tuple(renewed), tuple(handed))
+        async with contextlib.AsyncExitStack() as opened:
+            stores = []
+            for _ in range(2):
+                stores.append(await open_store())
+                opened.push_async_callback(stores[-1].close)
+            return await _hand_to_and_fro(stores, rounds, ttl_ns)
     except TimeoutError:
         raise StoreUnavailable(
             f"a waiting candidate was not told of a release within {_PATIENCE_S:g} s"
         ) from None
-    finally:
-        for store in stores:
-            await store.close()
+
+
+async def _hand_to_and_fro(stores: list[Store], rounds: int, ttl_ns: int | None) -> Trial:
+    ttl_ns = ttl_ns or max(stores[0].traits.least_ttl_ns, 5 * SECOND_NS)
+    ahead, behind = (_Side(store, ttl_ns) for store in stores)
+    acquired, renewed, handed = [], [], []
+    for _ in range(rounds):
+        grant, took = await ahead.acquire()
+        acquired.append(took)
+        leave = await behind.stand_in_line()
+        renewed.append(await ahead.renew(grant))
+        released = now_ns()
+        await ahead.release(grant)
+        async with asyncio.timeout(_PATIENCE_S):
+            await behind.called.wait()
+        handed.append(now_ns() - released)
+        await leave()
+        ahead, behind = behind, ahead
+    return Trial(tuple(acquired), tuple(renewed), tuple(handed))
