@@ -43,3 +43,13 @@ def rivals_of(place: Place) -> list[Rival]:
             Rival("etcdctl elect, ttl 60 s", "bench.workers.with_etcdctl", port, crashes=2),
         ],
     }.get(place.store, [])
+
+
+BARE = ("postgresql", "redis", "etcd")
+
+
+def bare(place: Place) -> Rival | None:
+    """No election, only what the server itself needs to tell a waiter of a release."""
+    if place.store not in BARE:
+        return None
+    return Rival("a bare client", "bench.workers.bare", place.store, place.url)

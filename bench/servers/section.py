@@ -12,7 +12,7 @@ from bench.handover import end_work
 from bench.kill import kill
 from bench.plan import Plan, progress
 from bench.servers.idle import requests_a_second
-from bench.servers.rivals import rivals_of
+from bench.servers.rivals import bare, rivals_of
 from bench.stage import Actor, Stage
 from bench.succession import End, times_since
 from elector.stores.registry import open_store, parse_url
@@ -24,8 +24,7 @@ TTL = "3s"
 GONE_BOUND_MS = 3500
 WORK_KILLED_BOUND_MS, RUN_KILLED_BOUND_MS = 100, 150
 IDLE_BOUND = 3
-# Raw release until a waiter wakes, as first measured with bare clients; times three is allowed.
-RAW_RELEASE_MS = {"postgresql": 1.5, "redis": 1.0, "etcd": 2.9}
+TIMES_BARE = 3
 
 _AT_ONCE = 6
 _SETTLED_S = 2.5
@@ -51,6 +50,7 @@ def measure(store: str, plan: Plan) -> Section:
 _REMARKS = (
     f"elector run is killed {_SETTLED_S:g} s after the next one came to stand in line.",
     "Host gone: the leader's process is stopped for good, its connections stay open.",
+    f"A body's return is held to {TIMES_BARE} times what a bare client needs in the same run.",
     "Beside others: the handover of `async with tenure`, the crash of `elector run`.",
 )
 
@@ -61,8 +61,8 @@ class _Endings:
     def __init__(self, plan: Plan, place: Place) -> None:
         python, command = ElectorPython(TTL, place.url), ElectorRun(TTL, place.url)
         rounds = plan.rounds_of(100, 3)
-        raw = RAW_RELEASE_MS.get(place.store)
-        self._handover_bound = None if raw is None else 3 * raw
+        waker = bare(place)
+        self.bare = waker and _times(plan, waker, "release", end_work, "end", rounds)
         self.handover = _times(plan, python, "body returns", end_work, "end", rounds)
         self.work_killed = _times(plan, command, "command killed", _kill_work, "exit", rounds)
         self.run_killed = _times(
@@ -72,9 +72,12 @@ class _Endings:
 
     def figures(self) -> Iterator[Figure]:
         until = "until the next one's work begins"
-        yield Figure.of(
-            f"the body returns: {until}", self.handover, bound=self._handover_bound, judged="median"
-        )
+        bound = None
+        if self.bare:
+            woken = Figure.of("a bare client releases: until a waiting one knows", self.bare)
+            bound = round(TIMES_BARE * woken.median, 2)
+            yield woken
+        yield Figure.of(f"the body returns: {until}", self.handover, bound=bound, judged="median")
         yield Figure.of(
             f"the command is killed: {until}", self.work_killed, bound=WORK_KILLED_BOUND_MS
         )

@@ -33,6 +33,7 @@ from tests.stores.worlds import (
     lead,
     led,
     play_out,
+    rehearsed,
     vacant,
 )
 
@@ -173,9 +174,11 @@ def test_the_last_thousand_tenures_are_kept(url: str) -> None:
 # -- what it costs -------------------------------------------------------------------------------
 
 
-def count_requests(store: Store) -> list[str]:
+async def count_requests(store: Store) -> list[str]:
     """What the store asks its server from now on."""
     assert isinstance(store, PostgresStore)
+    await store.acquire("first", candidate("first"), TTL_NS)
+    await rehearsed(store)
     asked: list[str] = []
     link = store._kept._connection
     assert link is not None
@@ -183,17 +186,37 @@ def count_requests(store: Store) -> list[str]:
     return asked
 
 
+def test_a_rehearsal_leaves_nothing_and_tells_nobody(url: str) -> None:
+    async def acts(one: Store, two: Store) -> None:
+        assert isinstance(one, PostgresStore)
+        await lead(one, "first", candidate("a"))
+        await rehearsed(one)
+        link = await one._link()
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        listening = await asyncpg.connect(url.partition("?")[0])
+        await listening.add_listener(link.channel, lambda *said: heard.put_nowait(said[3]))
+        await two.acquire("first", candidate("b"), TTL_NS)
+        await rehearsed(two)
+        await listening.execute(f"NOTIFY {link.channel}, 'all'")
+        assert await asyncio.wait_for(heard.get(), DEADLINE_S) == "all"
+        await listening.close()
+        assert [record.election for record in await one.elections()] == ["first"]
+        assert await sql(url, "SELECT token FROM {}_tenures") == [(1,)]
+
+    play(url, 2, acts)
+
+
 def test_a_thousand_elections_are_one_statement(url: str) -> None:
     async def acts(one: Store, two: Store) -> None:
         names = [f"e{number}" for number in range(1000)]
         who, rival = candidate("a"), candidate("b")
-        asked = count_requests(one)
+        asked = await count_requests(one)
         answers = await asyncio.gather(*(one.acquire(name, who, TTL_NS) for name in names))
         assert answers == [Granted(1)] * 1000
         grants = [Grant(name, who, 1, TTL_NS) for name in names]
         assert await one.renew(grants) == [True] * 1000
         assert len(asked) == 2
-        others = count_requests(two)
+        others = await count_requests(two)
         for name in names:
             await two.watch(name, Ear(), rival)
         answers = await asyncio.gather(*(two.acquire(name, rival, TTL_NS) for name in names))
@@ -237,7 +260,7 @@ def test_nobody_asks_while_nothing_happens(url: str) -> None:
         await two.watch("nightly", Ear())
         await lead(one, "nightly", candidate("a"))
         await ear.until(led("a", 1))
-        asked = count_requests(one), count_requests(two)
+        asked = await count_requests(one), await count_requests(two)
         await asyncio.sleep(0.5)
         assert asked == ([], [])
 

@@ -14,7 +14,17 @@ from elector.stores.port import Grant, Granted, Occupied, Store
 from elector.stores.registry import open_store, parse_url
 from tests.servers.postgresql import PostgresServer, postgres_server
 from tests.servers.proxy import Proxy
-from tests.stores.worlds import SECOND_NS, TTL_NS, Ear, candidate, lead, led, play_out, vacant
+from tests.stores.worlds import (
+    SECOND_NS,
+    TTL_NS,
+    Ear,
+    candidate,
+    lead,
+    led,
+    play_out,
+    rehearsed,
+    vacant,
+)
 
 DONE = EndReason.COMPLETED
 DEADLINE_S = 60.0
@@ -100,6 +110,7 @@ def test_a_server_that_is_down_is_certain(server: PostgresServer) -> None:
 def test_a_frozen_server_leaves_it_open_and_then_goes_on(server: PostgresServer) -> None:
     async def acts(store: Store) -> None:
         grant = await lead(store, "nightly", candidate("a"), SHORT_NS)
+        await rehearsed(store)
         server.pause()
         try:
             with pytest.raises(OutcomeUnknown, match="does not answer"):
@@ -124,6 +135,7 @@ def test_a_cancelled_renewal_drops_the_connection_and_the_next_one_is_dialled(
 ) -> None:
     async def acts(store: Store) -> None:
         grant = await lead(store, "nightly", candidate("a"))
+        await rehearsed(store)
         proxy.cut("down")
         renewing = asyncio.create_task(store.renew([grant]))
         await asyncio.sleep(0.05)
@@ -141,6 +153,7 @@ def test_an_acquisition_whose_reply_is_lost_is_found_again(
 ) -> None:
     async def acts(far: Store, near: Store) -> None:
         await lead(far, "warm", candidate("a"))
+        await rehearsed(far)
         who = candidate("a")
         proxy.lose("down")
         with pytest.raises(OutcomeUnknown):
@@ -160,6 +173,7 @@ def test_an_acquisition_that_waits_in_the_network_does_not_come_back(
 
     async def acts(far: Store, near: Store) -> None:
         await lead(far, "warm", candidate("a"))
+        await rehearsed(far)
         who = candidate("a")
         proxy.cut("up")
         with pytest.raises(OutcomeUnknown):
@@ -182,6 +196,7 @@ def test_the_session_before_is_ended_on_a_server_that_was_frozen(server: Postgre
         from elector.stores.postgresql import PostgresStore
 
         await lead(store, "warm", candidate("a"))
+        await rehearsed(store)
         assert isinstance(store, PostgresStore)
         link = store._kept._connection
         assert link is not None

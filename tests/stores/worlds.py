@@ -147,6 +147,11 @@ async def lead(store: Store, election: str, who: Candidate, ttl_ns: int = TTL_NS
     return Grant(election, who, answer.token, ttl_ns)
 
 
+async def rehearsed(store: Store) -> None:
+    """Wait for what a PostgreSQL store does of its own accord after its first acquisition."""
+    await vars(store)["_rehearsing"]
+
+
 async def wait_in_line(store: Store, election: str, who: Candidate, notify: Notify) -> None:
     """Watch first and ask then, as the runtime does; the office must be taken."""
     await store.watch(election, notify, who)

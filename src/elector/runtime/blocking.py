@@ -272,7 +272,7 @@ class BlockingElection:
 
     def _leads(self, holding: Holding) -> None:
         driver = self._entered()
-        driver.post(Desist)
+        driver.feed(Desist(now_ns()))
         with self._changed:
             wanted, self._offered = self._wants, holding if self._wants else None
             self._changed.notify_all()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from elector.clock import now_ns
 from elector.core.events import Desist, Resign, Start, Withdraw
 from elector.core.office import Observation
 from elector.core.timing import LeaseTiming
@@ -250,9 +251,9 @@ class Election:
         A slow reader misses values in between, never the latest. It ends when we leave.
         """
         driver = self._standing()
-        observations = _Observations(self._seen)
         if self._observers is None:
             self._observers = weakref.WeakSet()
+        observations = _Observations(self._seen)
         self._observers.add(observations)
         driver.observe()
         return observations
@@ -261,7 +262,7 @@ class Election:
 
     def _leads(self, holding: Holding) -> None:
         driver = self._entered()
-        driver.post(Desist)
+        driver.feed(Desist(now_ns()))
         if not self._on_loop(self._offer, holding):
             driver.work_stopped(holding)  # a closed loop begins nothing any more
 
@@ -270,7 +271,9 @@ class Election:
             self._entered().work_stopped(holding)  # a closed loop runs nothing any more
 
     def _observes(self, observation: Observation) -> None:
-        self._on_loop(self._tell_observers, observation)
+        self._seen = observation
+        if self._observers is not None:  # no loop is woken for nobody
+            self._on_loop(self._tell_observers, observation)
 
     def _asked(self, answer: Callable[[], None]) -> None:
         driver = self._entered()
@@ -302,7 +305,6 @@ class Election:
             holding.stop_work()
 
     def _tell_observers(self, observation: Observation) -> None:
-        self._seen = observation
         for observations in self._observers or ():
             observations.put(observation)
 
@@ -326,15 +328,16 @@ class _Observations:
     """The iterator of `Election.observe`: holds the latest value, and only that."""
 
     def __init__(self, seen: Observation | None) -> None:
-        self._unread = seen
+        self._unread = self._latest = seen
         self._ended = False
         self._changed = asyncio.Event()
         if seen is not None:
             self._changed.set()
 
     def put(self, observation: Observation) -> None:
-        self._unread = observation
-        self._changed.set()
+        if observation is not self._latest:
+            self._unread = self._latest = observation
+            self._changed.set()
 
     def end(self) -> None:
         self._ended = True

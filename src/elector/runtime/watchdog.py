@@ -53,18 +53,15 @@ class Watchdog:
         self._watched: dict[Holding, OnOverrun] = {}
         self._changed = threading.Condition()
         self._wake_at = 0
-        self._thread: threading.Thread | None = None
+        # Started before there is work: a thread takes milliseconds to come to life, and those
+        # would be taken from the beginning of a tenure.
+        threading.Thread(target=self._run, name="elector-watchdog", daemon=True).start()
 
     def watch(self, holding: Holding, policy: OnOverrun) -> None:
         """Begin to watch work that has just begun."""
         with self._changed:
             self._watched[holding] = policy
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="elector-watchdog", daemon=True
-                )
-                self._thread.start()
-            elif holding.deadlines.hard_ns < self._wake_at:
+            if holding.deadlines.hard_ns < self._wake_at:
                 self._changed.notify()
 
     def forget(self, holding: Holding) -> None:

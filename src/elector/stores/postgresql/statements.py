@@ -38,6 +38,7 @@ class Statements:
         self.describe = _DESCRIBE.format(**names, which=_NAMED)
         self.elections = _DESCRIBE.format(**names, which="")
         self.history = _HISTORY.format(**names)
+        self.rehearsal = _REHEARSAL.format(**names)
 
 
 _NAMED = "WHERE e.name IN (SELECT json_array_elements_text($1::json))"
@@ -177,4 +178,24 @@ FROM (
     WHERE t.election = $1
     WINDOW newest_first AS (ORDER BY t.token DESC)
 ) past ORDER BY token DESC LIMIT $2
+"""
+
+# A session compiles a trigger, and plans what is in it, when it first fires there: milliseconds, in
+# the very moment in which an office changes hands. So it does that once in vain. Nothing of it
+# stays, nobody is told, and no election can have that name.
+_REHEARSAL = """
+DO $elector$
+DECLARE
+    nobody text := 'rehearsal of ' || pg_backend_pid();
+    at timestamptz := clock_timestamp();
+BEGIN
+    INSERT INTO {elections} (name, token, holder, instance, since, ttl, expires)
+        VALUES (nobody, 1, '', '', at, interval '0', at);
+    UPDATE {elections} SET holder = NULL, instance = NULL, since = NULL WHERE name = nobody;
+    UPDATE {elections} SET token = 2, holder = '', instance = '', since = at WHERE name = nobody;
+    RAISE EXCEPTION USING ERRCODE = 'EL000';
+EXCEPTION
+    WHEN SQLSTATE 'EL000' THEN NULL;
+END
+$elector$
 """

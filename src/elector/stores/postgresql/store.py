@@ -121,6 +121,8 @@ class PostgresStore:
         self._heard: dict[str, Ask] = {}
         self._kept_offices: dict[str, asyncio.TimerHandle] = {}
         self._turn = asyncio.Lock()
+        self._rehearsed = False
+        self._rehearsing: asyncio.Task[None] | None = None
         dialler = Dialler(self._address, self._hear, self._ended)
         self._kept = Kept[Link](dialler, _hang_up, self._catch_up)
         self._acquire = Gathered[_Question, Granted | Occupied](self._acquire_all)
@@ -162,6 +164,9 @@ class PostgresStore:
             ],
             ttl_ns=min(asked.ttl_ns for asked in questions),
         )
+        if not self._rehearsed:
+            self._rehearsed = True
+            self._rehearsing = asyncio.create_task(self._rehearse())
         for asked, row in zip(questions, rows, strict=True):
             if row["granted"]:
                 self._waiting.discard((asked.election, asked.candidate.instance))
@@ -177,6 +182,12 @@ class PostgresStore:
             else _answer(row)
             for name, row in zip(names, rows, strict=True)
         ]
+
+    async def _rehearse(self) -> None:
+        """Let the server get ready for the moment in which an office changes hands."""
+        with contextlib.suppress(StoreError):  # it is only slower then
+            await self._request("release", [], ttl_ns=0)  # others wait for their turn
+            await self._request("rehearsal", ttl_ns=0)
 
     async def _winners(self, elections: set[str]) -> dict[str, Occupied]:
         """Who was quicker; the refusal is certain, so that not knowing is no failure."""
@@ -374,6 +385,7 @@ class PostgresStore:
         return link
 
     def _ended(self, link: Link) -> None:
+        self._rehearsed = False
         self._kept.lost(link, redial=bool(self._watches))
 
     async def _catch_up(self, link: Link) -> None:
@@ -400,6 +412,8 @@ class PostgresStore:
             async with asyncio.timeout(_PARTING_S), self._turn:  # let what is under way end
                 pass
         await self._kept.close()
+        if self._rehearsing is not None:
+            await asyncio.wait({self._rehearsing})
         for gathered in (self._acquire, self._release, self._read, self._leave):
             await gathered.finished()
 
