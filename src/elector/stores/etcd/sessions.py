@@ -380,12 +380,17 @@ class Sessions:
                 session.kept_at += _TRY_AGAIN_NS
 
     async def close(self, patience_s: float) -> None:
-        """Revoke what holds no office; leases that do stay as they are."""
+        """Let go of all but offices; leases that hold those stay as they are.
+
+        A lease that holds nothing runs out by itself. To revoke it would be one more write, just
+        when the next leader's has to get to the disk.
+        """
         self._closed = True
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.wait([self._tending])
         held = {claim.session.lease for claim in self._claims.values()}
+        waited_by = {one.session.lease for one in self._lines.values()}
         self._litter |= {one.key for one in self._lines.values() if one.session.lease in held}
         self._lines.clear()
         if self._litter:
@@ -393,7 +398,8 @@ class Sessions:
                 async with asyncio.timeout(patience_s):
                     await self._clean_up()
         for session in list(self._all.values()):
-            if session.lease not in held and not session.retired:
+            used = session.doubtful or self._litter or session.lease in waited_by
+            if used and session.lease not in held and not session.retired:
                 session.doubtful = True
                 self._retire(session)
         if self._revoking:

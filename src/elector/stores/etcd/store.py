@@ -572,7 +572,7 @@ class EtcdStore:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Leave every line, revoke leases that hold no office, and hang up."""
+        """Leave every line, end what may still be carried out, and hang up."""
         await self._rooms.close()
         await self._sessions.close(_CLOSING_S)
         for task in self._tasks:
