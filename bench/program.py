@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -53,25 +54,27 @@ def program(
 ) -> None:
     """Measure how fast Elector is, on this machine, and print tables.
 
-    A complete run leaves its figures in bench/results/latest.json, one of the stores in
-    bench/stores.json, any other one in partial.json. A bound that does not hold is reported, and is
-    no error.
+    A complete run leaves its figures in bench/results/latest.json, any other one in partial.json.
+    With --stores, each store that was measured takes its place in bench/stores.json at once, unless
+    the run was a quick one. A bound that does not hold is reported, and is no error.
     """
-    complete = _STORES if stores else _LATEST
     if again:
-        results = _read(complete)
+        results = _read(_STORES if stores else _LATEST)
     else:
-        names = only or (STORES if stores else MEASUREMENTS)
-        results = _measure(names, Plan(seed, rounds, quick=quick))
-        partial = bool(only or rounds or quick)
-        _write(_PARTIAL if partial else complete, results)
+        plan = Plan(seed, rounds, quick=quick)
+        kept = _put_in_place if stores and not quick else None
+        results = _measure(only or (STORES if stores else MEASUREMENTS), plan, kept)
+        if kept is None:
+            _write(_PARTIAL if only or rounds or quick else _LATEST, results)
     if as_json:
         click.echo(_encode(results))
     else:
         click.echo(as_markdown(results) if markdown else as_text(results))
 
 
-def _measure(names: tuple[str, ...], plan: Plan) -> Results:
+def _measure(
+    names: tuple[str, ...], plan: Plan, keep: Callable[[Results], None] | None = None
+) -> Results:
     if sys.platform != "linux":
         raise click.ClickException("the benchmark needs Linux: it waits for processes by pidfd")
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -79,15 +82,31 @@ def _measure(names: tuple[str, ...], plan: Plan) -> Results:
     with tempfile.TemporaryDirectory() as directory:
         machine = describe_machine(Path(directory))
     began, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    sections = tuple(_section(name, plan) for name in names)
-    share = f"{plan.disturbed} of {plan.paused}"
-    return Results(
-        machine={**machine, "disturbed_rounds": share, "load_after": round(os.getloadavg()[0], 2)},
-        seed=plan.seed,
-        began=began,
-        seconds=round(time.monotonic() - start, 1),
-        sections=sections,
-    )
+    results = Results(machine=machine, seed=plan.seed, began=began, seconds=0.0, sections=())
+    for name in names:
+        sections = (*results.sections, _section(name, plan))
+        results = Results(
+            machine={
+                **machine,
+                "disturbed_rounds": f"{plan.disturbed} of {plan.paused}",
+                "load_after": round(os.getloadavg()[0], 2),
+            },
+            seed=plan.seed,
+            began=began,
+            seconds=round(time.monotonic() - start, 1),
+            sections=sections,
+        )
+        if keep is not None:
+            keep(results)
+    return results
+
+
+def _put_in_place(results: Results) -> None:
+    """The stores that were not measured this time keep the figures they have."""
+    known = _read(_STORES).sections if _STORES.exists() else ()
+    sections = {section.name: section for section in (*known, *results.sections)}
+    ordered = tuple(sections[name] for name in STORES if name in sections)
+    _write(_STORES, msgspec.structs.replace(results, sections=ordered))
 
 
 def _section(name: str, plan: Plan) -> Section:

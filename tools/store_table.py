@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ _PROMISES = (
     *("a vacancy is", "a request to resign", "office kept for an heir", "history"),
 )
 _PLACE = re.compile(r"(<!-- stores:begin[^\n]*-->\n).*(<!-- stores:end -->)", re.DOTALL)
+_ENDINGS = {
+    "a bare client's release": "a bare client releases",
+    "the body returns": "the body returns",
+    "the command is killed": "the command is killed",
+    "`elector run` is killed": "elector run is killed",
+    "host gone, ttl 3 s": "host gone",
+    "idle requests a second": "idle: requests a second",
+}
 _FIGURES = ("acquire", "renew", "release until a waiting candidate knows")
 
 
@@ -61,6 +70,7 @@ def tables() -> str:
                 ("", "tested on", "conformance kit", "acquire", "renew", "release until known"),
                 [(_name(scheme), *_measured(scheme)) for scheme in SCHEMES],
             ),
+            _table(("", *_ENDINGS), list(_endings())),
         ]
     )
 
@@ -102,6 +112,29 @@ def _measured(scheme: str) -> tuple[str, ...]:
         ],
         *(_milliseconds(figures[what]) for what in _FIGURES),
     )
+
+
+def _endings() -> Iterator[tuple[str, ...]]:
+    """Until the next one's work begins, for each way in which the one before may end."""
+    for scheme, section in _sections().items():
+        found = {
+            head: figure
+            for head, begins in _ENDINGS.items()
+            for figure in section["figures"]
+            if begins in figure["what"]
+        }
+        if found:
+            yield (_name(scheme), *(_judged(found.get(head)) for head in _ENDINGS))
+
+
+def _judged(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "not measured"
+    if figure["unit"] != "ms":
+        numbers = f"{figure['max']:.3g}"
+    else:
+        numbers = f"{figure['median']:,.4g} / {figure['p99']:,.4g} ms"
+    return numbers if figure["holds"] is not False else f"{numbers} (asked {figure['bound']:.3g})"
 
 
 def _sections() -> dict[str, Any]:

@@ -1,20 +1,22 @@
 """The least that tells a waiter of a release: ``python -m bench.workers.bare STORE URL``.
 
-A bare, blocking client and no election: one write takes the mark, one gives it back and tells
+A bare client and no election: one write takes the mark, one gives it back and tells
 whoever listens. Work begins as soon as a waiter hears of it. What Elector needs for a handover is
 compared with this, on the same server and between processes that rest as long.
 """
 
+import asyncio
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
-import grpc
 import redis
 
 from bench.workers.reporting import note
-from elector.stores.etcd.wire import message, path, request_type, response_type
+from elector.stores.etcd.client import Endpoints, settings_of
+from elector.stores.etcd.wire import message
+from elector.stores.registry import parse_url
 
 
 class Mark(NamedTuple):
@@ -61,28 +63,30 @@ def _postgresql(url: str) -> Mark:
 
 
 def _etcd(url: str) -> Mark:
-    channel = grpc.insecure_channel(url.removeprefix("etcd://").partition("/")[0])
-    transact = channel.unary_unary(
-        path("Txn"),
-        request_serializer=request_type("Txn").SerializeToString,
-        response_deserializer=response_type("Txn").FromString,
-    )
-    watch = channel.stream_stream(
-        path("Watch"),
-        request_serializer=request_type("Watch").SerializeToString,
-        response_deserializer=response_type("Watch").FromString,
-    )
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    run = loop.run_until_complete
+    line = run(Endpoints(settings_of(parse_url(url)), url).dial())
     key = b"/bare"
     absent = message("Compare", result=0, target=1, key=key, create_revision=0)
     put = message("RequestOp", request_put=message("PutRequest", key=key))
     remove = message("RequestOp", request_delete_range=message("DeleteRangeRequest", key=key))
     create = message("WatchRequest", create_request=message("WatchCreateRequest", key=key))
-    answers = watch(iter([create]))
-    next(answers)
+    watch = line.stream("Watch")
+    run(watch.write(create))
+    run(watch.read())
+
+    async def removed() -> None:
+        while all(event.type != 1 for event in (await watch.read()).events):
+            pass
+
+    def transact(**what: Any) -> Any:
+        return run(line.once("Txn", message("TxnRequest", **what), 5.0))
+
     return Mark(
-        take=lambda: transact(message("TxnRequest", compare=[absent], success=[put])).succeeded,
-        wait=lambda: next(answer for answer in answers if any(e.type == 1 for e in answer.events)),
-        give=lambda: transact(message("TxnRequest", success=[remove])),
+        take=lambda: bool(transact(compare=[absent], success=[put]).succeeded),
+        wait=lambda: run(removed()),
+        give=lambda: transact(success=[remove]),
     )
 
 
