@@ -25,9 +25,15 @@ _GRACE_S = 0.2
 
 
 class Contender(ABC):
-    """An implementation, with its settings."""
+    """An implementation, with its settings.
+
+    Attributes:
+        label: what it is.
+        patience_s: the longest that one may take to begin after the one before it.
+    """
 
     label: str
+    patience_s = PATIENCE_S
 
     @abstractmethod
     def stand(self, stage: Stage, name: str) -> Actor:

@@ -37,7 +37,7 @@ def succession(
             stage.notice_exit(leader.name, leader.work)
         pause()
         errand = end(stage, leader)
-        begin = stage.hear("begin", following.name)
+        begin = stage.hear("begin", following.name, within=contender.patience_s)
         yield Change(stage, leader, begin)
         stage.part(leader)
         if errand is not None:

@@ -4,6 +4,8 @@ from bench.contenders import Contender
 from bench.stage import Actor, Stage
 from tests.servers.places import Place
 
+_PATIENCE_S = 90.0  # a lease of etcdctl's lasts for a minute
+
 
 class Rival(Contender):
     """Another implementation's candidate.
@@ -16,7 +18,7 @@ class Rival(Contender):
     """
 
     def __init__(self, label: str, module: str, *arguments: str, crashes: int = 20) -> None:
-        self.label = label
+        self.label, self.patience_s = label, _PATIENCE_S
         self.rounds = {"handover": 40, "crash": crashes}
         self._module, self._arguments = module, arguments
 

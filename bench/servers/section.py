@@ -32,6 +32,8 @@ _SETTLED_S = 2.5
 
 def measure(store: str, plan: Plan) -> Section:
     """Start its server and measure everything there; of an embedded store only what is quick."""
+    # We fork while gRPC is at work here; its handlers for that can keep the child from starting.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     with place_of(store) as place:
         figures, comparisons = list(_latency(plan, place)), list[Comparison]()
         if place.serves:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from bench.workers.reporting import note
 from tests.servers.etcd import ETCDCTL
@@ -15,7 +16,9 @@ from tests.servers.etcd import ETCDCTL
 
 def main(port: str) -> None:
     """Wait to be elected, work, leave."""
-    command = [str(ETCDCTL), f"--endpoints=127.0.0.1:{port}", "elect", "bench-etcdctl"]
+    # An election for each stage: whoever is killed at the end of one holds its own for a minute.
+    stage = Path(os.environ["BENCH_STAMPS"]).parent.name
+    command = [str(ETCDCTL), f"--endpoints=127.0.0.1:{port}", "elect", stage]
     election = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "--", *command, f"worker-{os.getpid()}"],
         stdout=subprocess.PIPE,
