@@ -328,6 +328,7 @@ def test_an_ask_whose_notification_was_lost_is_found_by_the_renewal(url: str) ->
         await one.watch("nightly", ear, who)
         grant = await lead(one, "nightly", who)
         assert isinstance(one, PostgresStore)
+        await rehearsed(one)
         link = one._kept._connection
         assert link is not None
         await link.connection.execute(f'UNLISTEN "{link.channel}"')
