@@ -197,6 +197,7 @@ def test_a_rehearsal_leaves_nothing_and_tells_nobody(url: str) -> None:
         await listening.add_listener(link.channel, lambda *said: heard.put_nowait(said[3]))
         await two.acquire("first", candidate("b"), TTL_NS)
         await rehearsed(two)
+        assert await one._request("rehearsal") == []  # it does not fail in silence, nor twice
         await listening.execute(f"NOTIFY {link.channel}, 'all'")
         assert await asyncio.wait_for(heard.get(), DEADLINE_S) == "all"
         await listening.close()
